@@ -1,0 +1,100 @@
+"""The metadata database: one SQLite file in WAL mode, shared by every process on the data folder.
+
+What it does: hands each thread its own connection, runs the numbered migrations once, and gives
+``read()`` and ``write()`` transactions. What it does not do: know any table.
+
+``write()`` takes SQLite's write lock at once (``BEGIN IMMEDIATE``), so a check followed by a change
+inside it cannot be overtaken by another process: this is the lock that garbage collection, publishing
+and commits share. ``synchronous=FULL``: a transaction that returned survives a crash of the machine.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+from xetway.errors import ConfigError
+
+_BUSY_TIMEOUT_MS = 30_000
+
+
+class Database:
+    """A SQLite file and this process's connections to it. Blocking: call it from worker threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._migrate()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=_BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False
+        )
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._connect()
+        return connection
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """A consistent snapshot for several reads. Joins the thread's transaction if one is open."""
+        connection = self._connection
+        if connection.in_transaction:
+            yield connection
+            return
+        connection.execute("BEGIN")
+        try:
+            yield connection
+        finally:
+            connection.execute("ROLLBACK")
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction holding the write lock from its start; commits, or rolls back on any error."""
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def _migrate(self) -> None:
+        """Bring the file to the newest version; refuse one written by a newer xetway."""
+        scripts = sorted(
+            (item for item in resources.files("xetway.db").joinpath("migrations").iterdir() if item.name.endswith(".sql")),
+            key=lambda item: item.name,
+        )
+        with self.write() as tx:
+            version = tx.execute("PRAGMA user_version").fetchone()[0]
+            if version > len(scripts):
+                raise ConfigError(
+                    f"the data folder was written by a newer xetway (schema {version}, this one knows {len(scripts)})"
+                )
+            for number, script in enumerate(scripts[version:], start=version + 1):
+                for statement in _statements(script.read_text("utf-8")):
+                    tx.execute(statement)
+                tx.execute(f"PRAGMA user_version = {number}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script into statements: executescript() would commit the migration's transaction."""
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""
