@@ -1,0 +1,119 @@
+//! Guess the compression scheme of a chunk from samples of it.
+//!
+//! Byte grouping is guessed as the deployed client does: for each position modulo 4, a histogram of
+//! the number of one bits of a byte; if one of them is far enough from their mean (relative
+//! entropy over 0.02), grouping pays. A position where some bit count never occurs says nothing.
+//! Unlike that client, which looks at every byte of one chunk in 32, this looks at about 8 KiB of
+//! every chunk, and names "none" for data that cannot shrink: order-0 entropy of the samples next
+//! to 8 bits, and LZ4 finds nothing in one contiguous slice.
+
+use crate::codec::Scheme;
+use crate::lz4;
+
+const SAMPLES: usize = 16;
+/// A multiple of 4, so that positions modulo 4 are the same in every sample.
+const SAMPLE_BYTES: usize = 512;
+const TRIAL_BYTES: usize = 16 * 1024;
+const GROUPING_THRESHOLD: f64 = 0.02;
+/// 8 KiB of uniform random bytes measure about 7.98 bits; fewer bytes measure less, and are then
+/// simply compressed.
+const RANDOM_BITS: f64 = 7.9;
+
+const BIT_COUNTS: usize = 9;
+
+type BitHistogram = [u32; BIT_COUNTS];
+
+#[derive(Clone, Default)]
+pub(crate) struct Probe {
+    scratch: Vec<u8>,
+}
+
+impl Probe {
+    pub(crate) fn choose(&mut self, data: &[u8], lz4: &mut lz4::Encoder) -> Scheme {
+        let mut bytes = [0_u32; 256];
+        let mut bits = [[0_u32; BIT_COUNTS]; 4];
+        for sample in samples(data) {
+            count(sample, &mut bytes, &mut bits);
+        }
+        if grouping_pays(&bits) {
+            return Scheme::ByteGrouping4Lz4;
+        }
+        if entropy_bits(&bytes) >= RANDOM_BITS && self.trial_saves_nothing(data, lz4) {
+            return Scheme::None;
+        }
+        Scheme::Lz4
+    }
+
+    /// Compress one slice from the middle: repeats are invisible to a histogram.
+    fn trial_saves_nothing(&mut self, data: &[u8], lz4: &mut lz4::Encoder) -> bool {
+        let length = data.len().min(TRIAL_BYTES);
+        let start = (data.len() - length) / 2;
+        let slice = data.get(start..start + length).unwrap_or_default();
+        lz4.block_bytes(slice, &mut self.scratch) >= slice.len()
+    }
+}
+
+/// Return evenly spread samples, or all of a short input as one.
+fn samples(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let whole = data.len() <= SAMPLES * SAMPLE_BYTES;
+    let (sample_bytes, step) = if whole {
+        (data.len(), data.len().max(1))
+    } else {
+        (SAMPLE_BYTES, (data.len() - SAMPLE_BYTES) / (SAMPLES - 1) / 4 * 4)
+    };
+    let count = if whole { 1 } else { SAMPLES };
+    data.windows(sample_bytes.max(1)).step_by(step).take(count)
+}
+
+fn count(sample: &[u8], bytes: &mut [u32; 256], bits: &mut [BitHistogram; 4]) {
+    for (index, byte) in sample.iter().enumerate() {
+        if let Some(count) = bytes.get_mut(usize::from(*byte)) {
+            *count += 1;
+        }
+        let position = bits.get_mut(index % 4);
+        if let Some(count) = position.and_then(|position| position.get_mut(byte.count_ones() as usize)) {
+            *count += 1;
+        }
+    }
+}
+
+fn grouping_pays(bits: &[BitHistogram; 4]) -> bool {
+    let mut base = [1_u32; BIT_COUNTS];
+    for position in bits {
+        for (sum, count) in base.iter_mut().zip(position) {
+            *sum += count;
+        }
+    }
+    let total = f64::from(bits.iter().flatten().sum::<u32>());
+    bits.iter()
+        .any(|position| divergence(position, &base, total) > GROUPING_THRESHOLD)
+}
+
+/// Relative entropy of one position against the mean, or 0 if any of its bins is empty.
+fn divergence(position: &BitHistogram, base: &BitHistogram, total: f64) -> f64 {
+    if position.contains(&0) {
+        return 0.0;
+    }
+    let own = f64::from(position.iter().sum::<u32>());
+    position
+        .iter()
+        .zip(base)
+        .map(|(count, base)| {
+            let p = f64::from(*count) / own;
+            p * (p / (f64::from(*base) / total)).ln()
+        })
+        .sum()
+}
+
+/// Order-0 entropy in bits for each byte.
+fn entropy_bits(bytes: &[u32; 256]) -> f64 {
+    let total = f64::from(bytes.iter().sum::<u32>());
+    bytes
+        .iter()
+        .filter(|count| **count > 0)
+        .map(|count| {
+            let p = f64::from(*count) / total;
+            -p * p.log2()
+        })
+        .sum()
+}
