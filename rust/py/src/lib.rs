@@ -1,1 +1,37 @@
-//! Placeholder while the crate is being written.
+//! The extension module `xetway._native`: converts, releases the interpreter lock, maps errors.
+//!
+//! No decisions here: the codec is `xetway-core`, the files are `xetway-store`, the exceptions are
+//! defined in `xetway.errors`. User documentation is in `_native.pyi`.
+#![deny(unsafe_code)]
+#![allow(clippy::needless_pass_by_value, reason = "arguments arrive from Python by value")]
+
+mod buffer;
+mod chunker;
+mod codec;
+mod errors;
+mod exclusive;
+mod hash;
+mod plan;
+mod reader;
+mod shard;
+mod store;
+mod writer;
+mod xorb;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    hash::register(module)?;
+    chunker::register(module)?;
+    codec::register(module)?;
+    xorb::register(module)?;
+    shard::register(module)?;
+    plan::register(module)?;
+    module.add_class::<store::XorbStore>()?;
+    module.add_class::<reader::ByteReader>()?;
+    module.add_class::<reader::Sha256Reader>()?;
+    module.add_class::<writer::XorbWriter>()?;
+    module.add_class::<writer::FileIngest>()
+}

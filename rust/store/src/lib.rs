@@ -1,1 +1,44 @@
-//! Placeholder while the crate is being written.
+//! Xorbs as immutable files in a folder: written once, verified whenever they are read.
+//!
+//! Under one root: `xorbs/<2 hex>/<64 hex>.xorb` (chunk data, V1 footer, footer length) and `tmp/` for
+//! what is being written. Every chunk is decoded and hashed before a byte of it is handed out.
+//! Nothing here knows files, repositories, databases or Python; which xorbs may be removed is
+//! decided elsewhere.
+#![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation
+    )
+)]
+
+mod check;
+mod content;
+mod dedup;
+mod error;
+mod footers;
+mod ingest;
+mod layout;
+mod packer;
+mod part;
+mod positioned;
+mod reader;
+mod serialized;
+mod sha256;
+mod store;
+mod window;
+mod writer;
+mod xorb_file;
+
+pub use content::hash_file;
+pub use error::{Error, Result};
+pub use ingest::{FileIngest, Ingested};
+pub use reader::{ContentReader, PieceReader};
+pub use serialized::SerializedReader;
+pub use sha256::Sha256Reader;
+pub use store::XorbStore;
+pub use writer::{Finished, XorbWriter};

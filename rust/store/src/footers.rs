@@ -1,0 +1,80 @@
+//! The footers read last, so that serving a file's ranges does not read its xorbs' footers each time.
+//!
+//! An entry counts only for the very file it was read from: a xorb may be replaced by one with the
+//! same chunks in another encoding, by this process or another.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use xetway_core::Hash;
+use xetway_core::xorb::XorbMeta;
+
+use crate::positioned::Stamp;
+
+const MAX_ENTRIES: usize = 256;
+/// Bounds the memory to about 24 MiB, whatever the sizes of the chunks.
+const MAX_CHUNKS: usize = 512 * 1024;
+
+#[derive(Debug)]
+struct Entry {
+    stamp: Stamp,
+    meta: Arc<XorbMeta>,
+    used: u64,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    by_xorb: HashMap<Hash, Entry>,
+    chunks: usize,
+    clock: u64,
+}
+
+impl Entries {
+    fn remove(&mut self, xorb: &Hash) {
+        if let Some(entry) = self.by_xorb.remove(xorb) {
+            self.chunks -= entry.meta.len();
+        }
+    }
+
+    fn oldest(&self) -> Option<Hash> {
+        self.by_xorb
+            .iter()
+            .min_by_key(|(_, entry)| entry.used)
+            .map(|(xorb, _)| *xorb)
+    }
+}
+
+/// A bounded cache of footers, shared by all readers of a store.
+#[derive(Debug, Default)]
+pub(crate) struct Footers(Mutex<Entries>);
+
+impl Footers {
+    /// Return the footer of `xorb` if it was read from the file that `stamp` is of.
+    pub(crate) fn get(&self, xorb: &Hash, stamp: Stamp) -> Option<Arc<XorbMeta>> {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.clock += 1;
+        let now = entries.clock;
+        let entry = entries.by_xorb.get_mut(xorb).filter(|entry| entry.stamp == stamp)?;
+        entry.used = now;
+        Some(Arc::clone(&entry.meta))
+    }
+
+    /// Keep a footer that was verified, dropping those used longest ago.
+    pub(crate) fn put(&self, xorb: Hash, stamp: Stamp, meta: Arc<XorbMeta>) {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.remove(&xorb);
+        while entries.by_xorb.len() >= MAX_ENTRIES || entries.chunks + meta.len() > MAX_CHUNKS {
+            let Some(oldest) = entries.oldest() else { break };
+            entries.remove(&oldest);
+        }
+        entries.clock += 1;
+        entries.chunks += meta.len();
+        let used = entries.clock;
+        entries.by_xorb.insert(xorb, Entry { stamp, meta, used });
+    }
+
+    /// Forget the footer of `xorb`.
+    pub(crate) fn remove(&self, xorb: &Hash) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(xorb);
+    }
+}

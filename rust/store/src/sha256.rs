@@ -1,0 +1,53 @@
+//! The SHA-256 of a stored file, in steps that a caller can report on.
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::reader::{ContentReader, PieceReader};
+
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Hashes a file's content, each chunk proven first.
+pub struct Sha256Reader {
+    reader: ContentReader,
+    hasher: Sha256,
+    buffer: Vec<u8>,
+    step_bytes: u64,
+    done: u64,
+}
+
+impl Sha256Reader {
+    pub(crate) fn new(reader: ContentReader, step_bytes: u64) -> Self {
+        Self {
+            reader,
+            hasher: Sha256::new(),
+            buffer: Vec::new(),
+            step_bytes: step_bytes.max(1),
+            done: 0,
+        }
+    }
+
+    /// Hash the next step's bytes; returns how many were hashed since the start.
+    pub fn step(&mut self) -> Result<u64> {
+        let target = self.done.saturating_add(self.step_bytes.min(self.reader.remaining()));
+        while self.done < target {
+            let left = usize::try_from(target - self.done).unwrap_or(usize::MAX);
+            self.buffer.resize(left.min(BUFFER_BYTES), 0);
+            self.reader.read_into(&mut self.buffer)?;
+            self.hasher.update(&self.buffer);
+            self.done += self.buffer.len() as u64;
+        }
+        Ok(self.done)
+    }
+
+    /// Return the digest once everything was hashed.
+    pub fn digest(&self) -> Result<[u8; 32]> {
+        if self.reader.remaining() > 0 {
+            return Err(Error::State {
+                object: "SHA-256 reader",
+                problem: "is not at the end of the file",
+            });
+        }
+        Ok(self.hasher.clone().finalize().into())
+    }
+}
