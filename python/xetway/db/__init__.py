@@ -75,7 +75,11 @@ class Database:
     def _migrate(self) -> None:
         """Bring the file to the newest version; refuse one written by a newer xetway."""
         scripts = sorted(
-            (item for item in resources.files("xetway.db").joinpath("migrations").iterdir() if item.name.endswith(".sql")),
+            (
+                item
+                for item in resources.files("xetway.db").joinpath("migrations").iterdir()
+                if item.name.endswith(".sql")
+            ),
             key=lambda item: item.name,
         )
         with self.write() as tx:

@@ -1,0 +1,131 @@
+"""CAS routes that give content out: reconstructions, xorb bytes, and deduplication queries."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from typing import Any
+
+from xetway.cas.shards import neighbours
+from xetway.cas.signing import UrlSigner, XetTokens, installation_key
+from xetway.cas.store import ContentStore
+from xetway.cas.uploads import check_prefix, path_hash
+from xetway.errors import ForbiddenError, NotFoundError, RequestError
+from xetway.http.ranges import file_response, parse_range
+from xetway.http.request import Request
+from xetway.http.response import Response, StreamResponse, empty, json_response
+from xetway.xet.plan import Plan, Url, read_plan
+
+# Clients keep a deduplication answer for weeks; the key changes weekly so that within a week the same
+# question gets the same bytes, which clients store once.
+_DEDUP_PERIOD_S = 7 * 24 * 3600
+_DEDUP_LIFE_S = 3 * _DEDUP_PERIOD_S
+
+
+class Downloads:
+    """Handlers of the routes that read."""
+
+    def __init__(self, store: ContentStore, tokens: XetTokens, signer: UrlSigner) -> None:
+        self._store = store
+        self._tokens = tokens
+        self._signer = signer
+        self._dedup_secret = installation_key(store.db, "dedup")
+
+    def reconstruction_v1(self, request: Request) -> Response:
+        """Terms of a file or of a byte range of it, with one signed address per xorb range."""
+        return json_response(self._plan(request).v1(self._addresses(request)))
+
+    def reconstruction_v2(self, request: Request) -> Response:
+        """The same in the form that hf_xet asks for first."""
+        return json_response(self._plan(request).v2(self._addresses(request)))
+
+    def _addresses(self, request: Request) -> Url:
+        base_url = request.base_url
+        return lambda xorb, start, end: f"{base_url}/xorb-data/{xorb}?{self._signer.query(str(xorb), start, end)}"
+
+    def _plan(self, request: Request) -> Plan:
+        grant = self._tokens.check(request.header("authorization"))
+        file = self._store.repo_file(grant.repo_id, path_hash(request, "hash"))
+        if file is None:
+            raise NotFoundError("no such file in the repository that the xet token is for", code="file_not_found")
+        start, end = self._wanted(request.header("range"), file.size)
+        return read_plan(self._store.xorbs.plan(file.terms, start, end))
+
+    @staticmethod
+    def _wanted(header: str | None, size: int) -> tuple[int, int]:
+        """The byte range asked for, cut to the file; 416 if it starts past the end."""
+        if header is None or size == 0:
+            return 0, size
+        wanted = parse_range(header, size)
+        if wanted is None:
+            raise RequestError("the Range header is malformed", code="bad_range")
+        if wanted[0] >= wanted[1]:
+            raise RequestError(
+                "the range starts past the end of the file",
+                code="range_not_satisfiable",
+                status=416,
+                headers=(("content-range", f"bytes */{size}"),),
+            )
+        return wanted
+
+    def xorb_data(self, request: Request) -> Response | StreamResponse:
+        """Bytes of a xorb through a signed address; only the range that was signed."""
+        xorb = path_hash(request, "hash")
+        allowed = self._signer.check(str(xorb), request.query_one("b"), request.query_one("e"), request.query_one("s"))
+        with self._store.db.read() as tx:
+            row = tx.execute("SELECT stored_bytes FROM xorbs WHERE hash = ?", (bytes(xorb),)).fetchone()
+        if row is None:
+            raise NotFoundError("no such xorb", code="xorb_not_found")
+        size: int = row[0]
+        wanted = parse_range(request.header("range") or "", size) or (0, size)
+        if wanted[0] < wanted[1] and not (allowed[0] <= wanted[0] and wanted[1] <= allowed[1]):
+            raise ForbiddenError("this address is signed for another byte range", code="range_not_signed")
+        return file_response(
+            request,
+            size=size,
+            etag=str(xorb),
+            headers=[
+                ("content-type", "application/octet-stream"),
+                ("cache-control", "private, max-age=3600, immutable"),
+            ],
+            open_range=lambda start, end: self._store.xorbs.open_xorb(xorb, start, end),
+        )
+
+    def chunk_query(self, request: Request) -> Response:
+        """Global deduplication: a keyed shard with the xorbs around a chunk, or 404 for a chunk not known."""
+        self._tokens.check_write(request.header("authorization"))
+        check_prefix(request)
+        chunk = path_hash(request, "hash")
+        xorbs = neighbours(self._store, chunk)
+        if not xorbs:
+            raise NotFoundError("no such chunk", code="chunk_not_found")
+        self._store.touch(xorbs)
+        period = self._store.now_s() // _DEDUP_PERIOD_S
+        key = hmac.new(self._dedup_secret, str(period).encode(), hashlib.sha256).digest()
+        created = period * _DEDUP_PERIOD_S
+        shard = self._store.xorbs.dedup_shard(xorbs, key, created, created + _DEDUP_LIFE_S)
+        return Response(200, [("content-type", "application/octet-stream")], shard)
+
+    def xorb_head(self, request: Request) -> Response:
+        """Whether a xorb is stored, and its length."""
+        self._tokens.check(request.header("authorization"))
+        check_prefix(request)
+        with self._store.db.read() as tx:
+            row = tx.execute(
+                "SELECT stored_bytes FROM xorbs WHERE hash = ?", (bytes(path_hash(request, "hash")),)
+            ).fetchone()
+        if row is None:
+            raise NotFoundError("no such xorb", code="xorb_not_found")
+        return empty(200, [("content-length", str(row[0]))])
+
+
+def routes(store: ContentStore, tokens: XetTokens, signer: UrlSigner) -> Iterable[tuple[str, str, Any]]:
+    """The versioned routes and the unversioned ones of hf_xet 1.2.0."""
+    downloads = Downloads(store, tokens, signer)
+    for version in ("/v1", ""):
+        yield "GET", version + "/reconstructions/{hash}", downloads.reconstruction_v1
+        yield "GET", version + "/chunks/{prefix}/{hash}", downloads.chunk_query
+        yield "HEAD", version + "/xorbs/{prefix}/{hash}", downloads.xorb_head
+    yield "GET", "/v2/reconstructions/{hash}", downloads.reconstruction_v2
+    yield "GET|HEAD", "/xorb-data/{hash}", downloads.xorb_data

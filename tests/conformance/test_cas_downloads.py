@@ -1,0 +1,173 @@
+"""Reconstructions, signed xorb addresses and deduplication answers, over HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+
+import httpx
+import pytest
+
+from tests.conformance.craft import Shard, ShardFile, Xorb, chunk_hash, hex_form, keyed
+from tests.conformance.test_cas_uploads import Cas, cas, file_hash, fresh  # noqa: F401  (cas is a fixture)
+
+
+@pytest.fixture
+def stored(cas: Cas) -> tuple[Cas, Xorb, Xorb]:  # noqa: F811
+    """Two xorbs and a file: chunks 1..4 of the first, then chunk 0 of the second, then chunk 3 of the first."""
+    one, two = fresh(30_000, 20_000, 10_000, 40_000, 9_000), fresh(50_000, 8_000)
+    cas.post_xorb(one)
+    cas.post_xorb(two)
+    assert cas.post_shard(Shard([layout(one, two)], [one, two]).encode()).status_code == 200
+    return cas, one, two
+
+
+def layout(one: Xorb, two: Xorb) -> ShardFile:
+    return ShardFile([(one, 1, 4), (two, 0, 1), (one, 3, 4)])
+
+
+def content(one: Xorb, two: Xorb) -> bytes:
+    return b"".join([*one.chunks[1:4], two.chunks[0], one.chunks[3]])
+
+
+def name(one: Xorb, two: Xorb) -> bytes:
+    return layout(one, two).encode()[:32]
+
+
+def rebuild(cas: Cas, plan: dict, version: str) -> bytes:  # noqa: F811
+    """What a client does: fetch each range, unpack its chunks, put the terms together."""
+    chunks: dict[tuple[str, int], bytes] = {}
+    entries = plan["fetch_info"] if version == "/v1" else plan["xorbs"]
+    for xorb, fetches in entries.items():
+        for fetch in fetches:
+            ranges = (
+                [(fetch["range"], fetch["url_range"])]
+                if version == "/v1"
+                else [(item["chunks"], item["bytes"]) for item in fetch["ranges"]]
+            )
+            for chunk_range, byte_range in ranges:
+                headers = {"range": f"bytes={byte_range['start']}-{byte_range['end']}"}
+                answer = cas.http.get(fetch["url"], headers=headers)
+                assert answer.status_code == 206
+                assert len(answer.content) == byte_range["end"] - byte_range["start"] + 1
+                data, index = answer.content, chunk_range["start"]
+                while data:
+                    length = int.from_bytes(data[1:4], "little")
+                    chunks[xorb, index] = data[8 : 8 + length]
+                    data, index = data[8 + length :], index + 1
+                assert index == chunk_range["end"]
+    parts = []
+    for term in plan["terms"]:
+        part = b"".join(chunks[term["hash"], i] for i in range(term["range"]["start"], term["range"]["end"]))
+        assert len(part) == term["unpacked_length"]
+        parts.append(part)
+    return b"".join(parts)[plan["offset_into_first_range"] :]
+
+
+@pytest.mark.parametrize("version", ["/v1", "/v2"])
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        (0, None),
+        (0, 0),
+        (0, 159_999),
+        (19_999, 20_000),
+        (20_000, 29_999),
+        (69_999, 70_000),
+        (120_000, 10**12),
+        (159_999, 159_999),
+    ],
+)
+def test_reconstruction_of_any_range_gives_the_bytes(
+    stored: tuple[Cas, Xorb, Xorb], version: str, start: int, end: int | None
+) -> None:
+    cas, one, two = stored  # noqa: F811
+    headers = {} if end is None else {"range": f"bytes={start}-{end}"}
+    answer = cas.reconstruction(name(one, two), version, **headers)
+    assert answer.status_code == 200
+    whole = content(one, two)
+    wanted = whole[start:] if end is None else whole[start : end + 1]
+    assert rebuild(cas, answer.json(), version)[: len(wanted)] == wanted
+
+
+def test_range_past_the_end_is_416_and_malformed_is_400(stored: tuple[Cas, Xorb, Xorb]) -> None:
+    cas, one, two = stored  # noqa: F811
+    past = cas.reconstruction(name(one, two), range="bytes=160000-")
+    assert (past.status_code, past.headers["content-range"]) == (416, "bytes */160000")
+    assert cas.reconstruction(name(one, two), range="bytes=9-1").status_code == 400
+
+
+def test_file_of_another_repository_is_404(stored: tuple[Cas, Xorb, Xorb], write_token: str) -> None:
+    cas, one, two = stored  # noqa: F811
+    other = Cas(cas.server, write_token)
+    assert other.reconstruction(name(one, two)).status_code == 404
+    assert cas.reconstruction(chunk_hash(b"nobody")).status_code == 404
+    assert cas.http.get(f"/v1/reconstructions/{hex_form(name(one, two))}").status_code == 401
+
+
+def address(stored: tuple[Cas, Xorb, Xorb]) -> tuple[str, int, int]:
+    cas, one, two = stored  # noqa: F811
+    plan = cas.reconstruction(name(one, two), "/v1", range="bytes=20000-29999").json()
+    fetch = plan["fetch_info"][hex_form(one.hash)][0]
+    return fetch["url"], fetch["url_range"]["start"], fetch["url_range"]["end"]
+
+
+def test_address_needs_no_token_and_opens_only_its_range(stored: tuple[Cas, Xorb, Xorb]) -> None:
+    cas, one, _ = stored  # noqa: F811
+    url, start, end = address(stored)
+    whole = one.body
+    assert httpx.get(url, headers={"range": f"bytes={start}-{end}"}, trust_env=False).content == whole[start : end + 1]
+    inner = cas.http.get(url, headers={"range": f"bytes={start + 3}-{end - 5}"})
+    assert inner.content == whole[start + 3 : end - 4]
+    for wider in (f"bytes={start - 1}-{end}", f"bytes={start}-{end + 1}", "bytes=-1"):
+        assert cas.http.get(url, headers={"range": wider}).status_code == 403
+    assert cas.http.get(url).json()["code"] == "range_not_signed"
+
+
+@pytest.mark.parametrize("change", [("s=", "s=A"), ("e=", "e=1"), ("b=", "b=0")])
+def test_changed_address_is_403(stored: tuple[Cas, Xorb, Xorb], change: tuple[str, str]) -> None:
+    cas, *_ = stored  # noqa: F811
+    url, start, end = address(stored)
+    answer = cas.http.get(url.replace(*change), headers={"range": f"bytes={start}-{end}"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "bad_signature")
+
+
+def test_unknown_chunk_is_404(cas: Cas) -> None:  # noqa: F811
+    answer = cas.http.get(f"/v1/chunks/default/{hex_form(chunk_hash(b'never'))}", headers=cas.write)
+    assert answer.status_code == 404
+
+
+def test_dedup_answer_is_a_keyed_shard_with_footer(stored: tuple[Cas, Xorb, Xorb]) -> None:
+    cas, one, two = stored  # noqa: F811
+    first = hex_form(one.nodes[1][0])
+    for path in ("/v1/chunks/default/", "/v1/chunks/default-merkledb/", "/chunks/default/"):
+        answer = cas.http.get(path + first, headers=cas.write)
+        assert answer.status_code == 200
+    body = answer.content
+    assert struct.unpack_from("<QQ", body, 32) == (2, 200)
+    footer = body[-200:]
+    assert struct.unpack_from("<Q", footer)[0] == 1
+    file_offset, xorb_offset = struct.unpack_from("<QQ", footer, 8)
+    key = footer[72:104]
+    assert key != bytes(32)
+    assert body[file_offset : file_offset + 32] == b"\xff" * 32
+    seen = {}
+    at = xorb_offset
+    while body[at : at + 32] != b"\xff" * 32:
+        xorb, count = body[at : at + 32], int.from_bytes(body[at + 36 : at + 40], "little")
+        seen[xorb] = [body[at + 48 * (i + 1) : at + 48 * (i + 1) + 32] for i in range(count)]
+        at += 48 * (count + 1)
+    assert seen == {xorb.hash: [keyed(key, raw) for raw, _ in xorb.nodes] for xorb in (one, two)}
+    assert cas.http.get(path + first, headers=cas.write).content == body
+    assert hashlib.sha256(one.chunks[1]).digest() not in body
+
+
+def test_head_of_a_xorb_gives_its_length(stored: tuple[Cas, Xorb, Xorb]) -> None:
+    cas, one, _ = stored  # noqa: F811
+    answer = cas.http.head(f"/v1/xorbs/default/{hex_form(one.hash)}", headers=cas.read)
+    assert (answer.status_code, answer.headers["content-length"]) == (200, str(len(one.body)))
+
+
+def test_file_hash_in_craft_agrees_with_a_shard(cas: Cas) -> None:  # noqa: F811
+    xorb = fresh(9_000, 9_000)
+    assert ShardFile([(xorb, 0, 2)]).encode()[:32] == file_hash(xorb)
