@@ -1,0 +1,56 @@
+"""The composition root: settings in, the application with all its parts out.
+
+The only place that knows every part. Routes come from the modules that own them, each as
+`(methods, pattern, handler)`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from xetway.errors import ConfigError
+from xetway.http.app import Application
+from xetway.http.errors import describe
+from xetway.http.router import Router
+from xetway.settings import Settings
+
+
+def build(settings: Settings, *, first: bool = True) -> Application:
+    """Open the store in the data folder and wire everything to it. Blocking.
+
+    `first` is false in the workers beside the first process, which leave cleaning up to it.
+
+    Raises:
+        ConfigError: The data folder cannot be used.
+    """
+    try:
+        return _build(settings, first=first)
+    except (OSError, sqlite3.Error) as error:
+        raise ConfigError(f"the data folder {settings.data} cannot be used: {describe(error)}") from error
+
+
+def _build(settings: Settings, *, first: bool) -> Application:
+    from xetway.cas import downloads, uploads  # noqa: PLC0415  (`xetway --help` must not load the store)
+    from xetway.cas.signing import UrlSigner, XetTokens  # noqa: PLC0415
+    from xetway.cas.store import ContentStore  # noqa: PLC0415
+    from xetway.hub import downloads as plain_downloads  # noqa: PLC0415
+    from xetway.hub.hub import Hub  # noqa: PLC0415
+    from xetway.hub.routes import routes as hub_routes  # noqa: PLC0415
+    from xetway.web import pages  # noqa: PLC0415
+
+    store = ContentStore(settings.data)
+    if first:
+        store.clean_leftovers()
+    xet_tokens = XetTokens(store.db)
+    hub = Hub(store, xet_tokens, open_writes=settings.open)
+    router = Router()
+    for routes in (
+        pages.routes(),
+        uploads.routes(store, xet_tokens),
+        downloads.routes(store, xet_tokens, UrlSigner(store.db)),
+        hub_routes(hub),
+        plain_downloads.routes(hub),
+    ):
+        for methods, pattern, handler in routes:
+            router.add(methods, pattern, handler)
+    return Application(router, public_url=settings.public_url)

@@ -1,0 +1,48 @@
+"""The command line: `xetway serve`, `token`, `fsck`, `gc`, `hash`, `version`.
+
+Here are the options and how results are told; the work is done elsewhere and imported when a command runs, so that
+`--help` is quick. What was asked for goes to stdout, everything else to stderr. Exit codes: 0 done, 1 failed or
+found something wrong, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+
+from xetway.cli.root import xetway
+
+
+def main() -> None:
+    """Run a command; the console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command and return its exit code; a failure is one line on stderr."""
+    import click  # noqa: PLC0415
+
+    from xetway.errors import ConfigError, XetwayError  # noqa: PLC0415
+
+    try:
+        result = xetway.main(args=arguments, prog_name="xetway", standalone_mode=False)
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except click.ClickException as error:
+        error.show()
+        code: int = error.exit_code
+    except XetwayError as error:
+        code = _failed(error.message, 2 if isinstance(error, ConfigError) else 1)
+    except BrokenPipeError:
+        code = 1
+    except (OSError, sqlite3.Error) as error:
+        name = getattr(error, "filename", None)
+        code = _failed(f"{getattr(error, 'strerror', None) or error}" + (f": {name}" if name else ""), 1)
+    else:
+        code = result if isinstance(result, int) else 0
+    return code
+
+
+def _failed(message: str, code: int) -> int:
+    print(f"xetway: {' '.join(message.split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,93 @@
+"""Commands that look after a store: `xetway fsck` and `xetway gc`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from xetway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from xetway.cas.store import ContentStore
+
+
+def _open_store(data: str | None) -> ContentStore:
+    """Open an existing store; a check of nothing would only hide a mistyped name."""
+    from xetway.cas.store import ContentStore  # noqa: PLC0415
+    from xetway.settings import data_folder  # noqa: PLC0415
+
+    folder = data_folder(data)
+    if not (folder / "xetway.db").is_file():
+        raise ConfigError(f"there is no xetway store in {folder}; name one with --data")
+    return ContentStore(folder)
+
+
+_data = click.option("--data", metavar="DIR", help="The server's data folder.  [this user's data folder]")
+
+
+@click.command()
+@_data
+def fsck(data: str | None) -> int:
+    r"""Read the whole store and check every byte of it against its hash.
+
+    One line on stdout for each thing that is wrong, and exit code 1 if there is any. Nothing is changed.
+    A server may run meanwhile.
+
+    \b
+    Example:
+      xetway fsck --data /srv/xetway
+    """
+    store = _open_store(data)
+    from xetway.cas.fsck import run  # noqa: PLC0415
+    from xetway.hub.reachable import check  # noqa: PLC0415
+
+    report = run(store, check, click.echo)
+    click.echo(
+        f"checked {report.xorbs} xorbs, {_size(report.bytes)}, {report.files} files: "
+        f"{len(report.errors) or 'no'} fault{'' if len(report.errors) == 1 else 's'}",
+        err=True,
+    )
+    return 0 if report.ok else 1
+
+
+@click.command()
+@_data
+@click.option("--grace", default="30d", show_default=True, metavar="TIME", help="How long unused content is kept.")
+@click.option(
+    "--window", default="13h", show_default=True, metavar="TIME", help="How long an upload may take to its commit."
+)
+@click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
+def gc(data: str | None, grace: str, window: str, dry_run: bool) -> int:
+    r"""Remove content that no revision of any repository uses.
+
+    Safe beside a running server and running uploads. Times are numbers with s, m, h or d.
+
+    \b
+    Examples:
+      xetway gc --dry-run
+      xetway gc --data /srv/xetway --grace 7d
+    """
+    from xetway.settings import parse_duration_s  # noqa: PLC0415
+
+    grace_s, window_s = parse_duration_s(grace, "grace"), parse_duration_s(window, "window")
+    store = _open_store(data)
+    from xetway.cas.gc import run  # noqa: PLC0415
+    from xetway.hub.reachable import prune  # noqa: PLC0415
+
+    report = run(store, prune, grace_s=grace_s, window_s=window_s, dry_run=dry_run)
+    verb = "would remove" if dry_run else "removed"
+    click.echo(f"{verb} {report.files_removed} files, {report.xorbs_removed} xorbs, {_size(report.bytes_removed)}")
+    if report.xorbs_waiting:
+        click.echo(f"unused and still kept: {report.xorbs_waiting} xorbs, {_size(report.bytes_waiting)}")
+    return 0
+
+
+def _size(size_bytes: int) -> str:
+    """A size for people."""
+    value, unit = float(size_bytes), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"

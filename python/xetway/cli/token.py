@@ -1,0 +1,109 @@
+"""Commands that make, list and revoke Hub tokens. They work beside a running server."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from xetway.hub.tokens import TokenStore
+
+
+@click.group()
+def token() -> None:
+    r"""Make, list and revoke the tokens that clients send as HF_TOKEN.
+
+    \b
+    Example:
+      xetway token create --name laptop --scope write --repo 'me/*'
+    """
+
+
+def _tokens(data: str | None) -> TokenStore:
+    from xetway.db import Database  # noqa: PLC0415
+    from xetway.hub.tokens import TokenStore  # noqa: PLC0415
+    from xetway.settings import data_folder  # noqa: PLC0415
+
+    folder = data_folder(data)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return TokenStore(Database(folder / "xetway.db"))
+
+
+_data = click.option("--data", metavar="DIR", help="The server's data folder.  [this user's data folder]")
+
+
+@token.command()
+@_data
+@click.option("--name", required=True, help="What the token is called, to tell it from others.")
+@click.option("--user", help="Who its owner is: author of commits, own namespace.  [the token's name]")
+@click.option(
+    "--scope", type=click.Choice(["read", "write"]), default="read", show_default=True, help="Write includes read."
+)
+@click.option(
+    "--repo",
+    "--repos",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="Repositories it opens, such as 'org/*' or 'datasets/org/name'; may be repeated.  [*]",
+)
+@click.option("--expires", metavar="TIME", help="How long it lives, such as 12h or 30d.  [for ever]")
+def create(
+    data: str | None,
+    name: str,
+    user: str | None,
+    scope: Literal["read", "write"],
+    patterns: tuple[str, ...],
+    expires: str | None,
+) -> int:
+    r"""Make a token and print it, and nothing else, on stdout. It is shown this once; only its digest is kept.
+
+    \b
+    Examples:
+      export HF_TOKEN=$(xetway token create --name laptop --scope write --repo 'me/*')
+      xetway token create --name ci --scope read --repo 'org/*' --repo 'datasets/org/*' --expires 30d
+    """
+    from xetway.settings import parse_duration_s  # noqa: PLC0415
+
+    expires_at = None if expires is None else int(time.time()) + parse_duration_s(expires, "expires")
+    made = _tokens(data).create(name=name, scope=scope, patterns=patterns or ("*",), user=user, expires_at=expires_at)
+    click.echo(made)
+    until = "" if expires_at is None else f", until {_day(expires_at)}"
+    click.echo(f"token {name!r} may {scope} {', '.join(patterns or ('every repository',))}{until}", err=True)
+    return 0
+
+
+@token.command("list")
+@_data
+def list_(data: str | None) -> int:
+    """List all tokens, without their secrets, which nobody has but their owners."""
+    rows = [("id", "name", "user", "scope", "repositories", "made", "expires", "last used", "")]
+    now = time.time()
+    for info in _tokens(data).list():
+        state = "revoked" if info.revoked_at else "expired" if info.expires_at and info.expires_at <= now else ""
+        rows.append((
+            str(info.id), info.name, info.user, info.scope, " ".join(info.patterns),
+            _day(info.created_at), _day(info.expires_at), _day(info.last_used_at), state,
+        ))  # fmt: skip
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+@token.command()
+@_data
+@click.argument("token_id", metavar="ID", type=int)
+def revoke(data: str | None, token_id: int) -> int:
+    """Revoke the token with this ID (see `xetway token list`), at once and for good."""
+    if not _tokens(data).revoke(token_id):
+        click.echo(f"xetway: no token {token_id} that could be revoked", err=True)
+        return 1
+    click.echo(f"token {token_id} is revoked", err=True)
+    return 0
+
+
+def _day(unix_s: int | None) -> str:
+    return "-" if unix_s is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_s))

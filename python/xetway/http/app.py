@@ -1,0 +1,247 @@
+"""The ASGI application: one request in, one answer out, one line in the access log.
+
+It runs handlers (coroutines on the loop, plain functions in worker threads), turns their errors into answers,
+and streams bodies. What it guarantees about a streamed body: it is pulled no faster than the client reads, it
+is dropped when the client leaves, an error before the first byte becomes an ordinary error answer, and an
+error after it breaks the connection, so that a client never takes a part for the whole.
+
+Two facts about Granian that this relies on, both tested: a response whose last message never comes is cut off, with
+`content-length` and with chunks; and `send` to a client that left does not fail, so `receive` has to be watched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias
+
+from xetway.errors import RequestError
+from xetway.http.errors import as_xetway_error, error_response, log_failure, log_path
+from xetway.http.request import Receive, Request, Scope
+from xetway.http.response import AnyResponse, PieceReader, Response, StreamResponse
+from xetway.http.router import Router
+from xetway.http.threads import run
+
+Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
+
+access_log = logging.getLogger("xetway.access")
+
+MAX_HEADER_BYTES = 64 * 1024
+# What is still read of a refused body, so that the client sees the refusal and not a reset: a xorb's worth.
+_DRAIN_BYTES = 128 * 1024 * 1024
+_DRAIN_S = 30.0
+_NO_BODY = frozenset({204, 304})
+
+
+class _Outcome:
+    """What the access log says about one request."""
+
+    __slots__ = ("note", "sent_bytes", "status")
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.sent_bytes = 0
+        self.note = ""
+
+
+class Application:
+    """An ASGI 3 application for HTTP and lifespan events."""
+
+    def __init__(self, router: Router, *, public_url: str | None = None) -> None:
+        self._router = router
+        self._public_url = public_url
+        self._active: set[asyncio.Task[Any]] = set()
+        self._stopping = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection scope."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._active.add(task)
+        try:
+            await self._serve(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+        finally:
+            self._active.discard(task)
+
+    def abort(self) -> int:
+        """Cut off the requests that are still being answered; returns how many there were."""
+        self._stopping = True
+        for task in self._active:
+            task.cancel()
+        return len(self._active)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        request = Request(scope, receive, self._public_url)
+        outcome = _Outcome()
+        try:
+            await self._exchange(request, receive, send, outcome)
+        except asyncio.CancelledError:
+            outcome.note = " aborted"
+            raise
+        finally:
+            if access_log.isEnabledFor(logging.INFO):
+                access_log.info(
+                    "%s %d %d B %.1f ms %s id=%s%s",
+                    log_path(request),
+                    outcome.status,
+                    outcome.sent_bytes,
+                    (time.perf_counter() - started) * 1000,
+                    request.client,
+                    request.request_id,
+                    outcome.note,
+                )
+
+    async def _exchange(self, request: Request, receive: Receive, send: Send, outcome: _Outcome) -> None:
+        try:
+            response = await self._respond(request)
+            if isinstance(response, StreamResponse):
+                body = _pieces(response.pieces)
+                first = b"" if request.method == "HEAD" else await anext(body, b"")
+                await _settle(request)
+                await self._stream(request, response, body, first, receive, send, outcome)
+                return
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  (a Rust panic is a BaseException)
+            failure = _failure(request, error, outcome)
+            if failure is None:
+                return
+            response = failure
+        await _settle(request)
+        await self._whole(request, response, send, outcome)
+
+    async def _respond(self, request: Request) -> AnyResponse:
+        if request.header_bytes > MAX_HEADER_BYTES:
+            raise RequestError(
+                f"the headers are larger than {MAX_HEADER_BYTES} bytes", code="headers_too_large", status=431
+            )
+        handler, request.params = self._router.match(request.method, request.raw_path)
+        if inspect.iscoroutinefunction(handler):
+            answer: AnyResponse = await handler(request)
+            return answer
+        return await run(handler, request)  # type: ignore[arg-type]
+
+    @staticmethod
+    async def _whole(request: Request, response: Response, send: Send, outcome: _Outcome) -> None:
+        headers = response.headers
+        if response.status not in _NO_BODY and not any(name == "content-length" for name, _ in headers):
+            headers = [*headers, ("content-length", str(len(response.body)))]
+        body = b"" if request.method == "HEAD" else response.body
+        outcome.status = response.status
+        await send(_start(request, response.status, headers))
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+        outcome.sent_bytes = len(body)
+
+    @staticmethod
+    async def _stream(
+        request: Request,
+        response: StreamResponse,
+        body: AsyncIterator[bytes],
+        piece: bytes,
+        receive: Receive,
+        send: Send,
+        outcome: _Outcome,
+    ) -> None:
+        headers = response.headers
+        if response.length is not None:
+            headers = [*headers, ("content-length", str(response.length))]
+        outcome.status = response.status
+        await send(_start(request, response.status, headers))
+        if request.method == "HEAD":
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        if len(piece) == response.length:
+            await send({"type": "http.response.body", "body": piece, "more_body": False})
+            outcome.sent_bytes = len(piece)
+            return
+        left = asyncio.create_task(_client_leaves(receive))
+        try:
+            while piece:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                if left.done():
+                    outcome.note = " client left"
+                    return
+                outcome.sent_bytes += len(piece)
+                piece = await anext(body, b"")
+            if response.length is not None and outcome.sent_bytes != response.length:
+                raise RuntimeError(f"{outcome.sent_bytes} bytes were produced instead of {response.length}")
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            left.cancel()
+            await _close(body)
+
+
+def _failure(request: Request, error: BaseException, outcome: _Outcome) -> Response | None:
+    """Log what went wrong and give the answer that tells it; None when an answer has begun already."""
+    if outcome.status:
+        outcome.note = " broken"
+        log_failure(request, error, "transfer broken off")
+        return None
+    told = as_xetway_error(error)
+    if told.status >= 500:
+        log_failure(request, error, "request failed")
+    outcome.note = f" {told.code}"
+    return error_response(told)
+
+
+async def _pieces(source: PieceReader | AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Pull the next piece only when asked; a blocking source is read in a worker thread."""
+    if isinstance(source, PieceReader):
+        while piece := await run(source.read):
+            yield piece
+        return
+    try:
+        async for piece in source:
+            if piece:
+                yield piece
+    finally:
+        await _close(source)
+
+
+async def _close(source: AsyncIterator[bytes]) -> None:
+    close = getattr(source, "aclose", None)
+    if close is not None:
+        await close()
+
+
+async def _client_leaves(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _settle(request: Request) -> None:
+    """Take in a body that the handler left, within limits."""
+    if request.has_body:
+        await request.drain(_DRAIN_BYTES, _DRAIN_S)
+
+
+def _start(request: Request, status: int, headers: list[tuple[str, str]]) -> dict[str, Any]:
+    named = [
+        *headers,
+        ("x-request-id", request.request_id),
+        ("x-content-type-options", "nosniff"),
+        ("server", "xetway"),
+    ]
+    return {
+        "type": "http.response.start",
+        "status": status,
+        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named],
+    }
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,151 @@
+"""Conditional and byte-range requests (RFC 9110, sections 13 and 14) for content of known size.
+
+One range is honoured, as ``a-b``, ``a-`` or ``-n``. Several ranges, other units and what is malformed get the
+whole content, as the RFC allows. Entity tags are strong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+from enum import Enum
+from typing import TypeAlias
+
+from xetway.errors import RequestError
+from xetway.http.request import Request
+from xetway.http.response import PieceReader, Response, StreamResponse, empty
+
+_SPEC = re.compile(r"[ \t]*([0-9]{0,18})[ \t]*-[ \t]*([0-9]{0,18})[ \t]*")
+_ETAG_LIST = re.compile(r'[ \t,]*(?:W/)?"([^"]*)"')
+
+
+class Whole(Enum):
+    """What to answer when it is not a part of the content."""
+
+    FULL = 200
+    NOT_MODIFIED = 304
+    UNSATISFIABLE = 416
+
+
+Selection: TypeAlias = Whole | tuple[int, int]
+
+
+def parse_range(header: str, size: int) -> tuple[int, int] | None:
+    """Read a Range header: half-open [start, end) inside `size`.
+
+    Returns:
+        None if it is malformed or not a single byte range; (size, size) if it lies outside the content.
+    """
+    unit, equals, spec = header.partition("=")
+    match = _SPEC.fullmatch(spec)
+    if unit.strip().lower() != "bytes" or not equals or match is None:
+        return None
+    first, last = match.groups()
+    if not first:
+        if not last:
+            return None
+        length = min(int(last), size)
+        return size - length, size
+    start = int(first)
+    if last and int(last) < start:
+        return None
+    if start >= size:
+        return size, size
+    return start, min(int(last) + 1, size) if last else size
+
+
+def select(
+    method: str,
+    headers: dict[str, str],
+    *,
+    size: int,
+    etag: str,
+    modified: datetime | None = None,
+) -> Selection:
+    """Decide what a GET or HEAD gets. `etag` is the opaque tag, without quotes."""
+    none_match = headers.get("if-none-match")
+    if none_match is not None:
+        if _matches_weakly(none_match, etag):
+            return Whole.NOT_MODIFIED
+    elif modified is not None and _unmodified_since(headers.get("if-modified-since"), modified):
+        return Whole.NOT_MODIFIED
+    header = headers.get("range")
+    # Some clients send a range with every request; there is none in empty content, and 416 would help nobody.
+    if header is None or size == 0 or method not in {"GET", "HEAD"}:
+        return Whole.FULL
+    if not _if_range_holds(headers.get("if-range"), etag, modified):
+        return Whole.FULL
+    wanted = parse_range(header, size)
+    if wanted is None:
+        return Whole.FULL
+    return wanted if wanted[0] < wanted[1] else Whole.UNSATISFIABLE
+
+
+def file_response(
+    request: Request,
+    *,
+    size: int,
+    etag: str,
+    headers: Iterable[tuple[str, str]] = (),
+    open_range: Callable[[int, int], PieceReader],
+    modified: datetime | None = None,
+) -> Response | StreamResponse:
+    """Answer a GET or HEAD for content of `size` bytes, with all that Range and the conditions ask for.
+
+    `open_range(start, end)` is called only when bytes are going to be sent; it may block, so the caller is a
+    worker thread (as every handler that is not a coroutine).
+
+    Raises:
+        RequestError: `range_not_satisfiable` (416).
+    """
+    selection = select(request.method, request.headers, size=size, etag=etag, modified=modified)
+    common = [("etag", f'"{etag}"'), ("accept-ranges", "bytes"), *headers]
+    if modified is not None:
+        common.append(("last-modified", format_datetime(modified, usegmt=True)))
+    if selection is Whole.NOT_MODIFIED:
+        return empty(304, [pair for pair in common if pair[0] not in {"content-type", "content-disposition"}])
+    if selection is Whole.UNSATISFIABLE:
+        raise RequestError(
+            f"the range lies outside the content, which has {size} bytes",
+            code="range_not_satisfiable",
+            status=416,
+            headers=(("content-range", f"bytes */{size}"), *common[:2]),
+        )
+    start, end = selection if isinstance(selection, tuple) else (0, size)
+    if isinstance(selection, tuple):
+        common.append(("content-range", f"bytes {start}-{end - 1}/{size}"))
+    status = 206 if isinstance(selection, tuple) else 200
+    if request.method == "HEAD" or start == end:
+        return empty(status, [*common, ("content-length", str(end - start))])
+    return StreamResponse(status, common, end - start, open_range(start, end))
+
+
+def _matches_weakly(header: str, etag: str) -> bool:
+    """Compare If-None-Match with our tag: a list of tags, strong or weak, or ``*``."""
+    return header.strip() == "*" or etag in _ETAG_LIST.findall(header)
+
+
+def _unmodified_since(header: str | None, modified: datetime) -> bool:
+    since = _date(header)
+    return since is not None and modified.replace(microsecond=0) <= since
+
+
+def _if_range_holds(header: str | None, etag: str, modified: datetime | None) -> bool:
+    """Whether the part that the client has is still of this content; a weak tag never proves it."""
+    if header is None:
+        return True
+    header = header.strip()
+    if header.startswith(('"', "W/")):
+        return header == f'"{etag}"'
+    date = _date(header)
+    return date is not None and modified is not None and date == modified.replace(microsecond=0)
+
+
+def _date(header: str | None) -> datetime | None:
+    try:
+        value = parsedate_to_datetime(header or "")
+    except ValueError:
+        return None
+    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)

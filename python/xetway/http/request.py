@@ -1,0 +1,240 @@
+"""One request as handlers see it: decoded path parameters, query, headers, and a body with limits.
+
+The body is never read unless a handler asks, and what ends early is never taken for complete: a client that
+leaves, or sends fewer bytes than its `content-length` says, raises instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from xetway.errors import RequestError
+
+T = TypeVar("T")
+Scope: TypeAlias = dict[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
+
+MAX_JSON_BYTES = 8 * 1024 * 1024
+PIECE_BYTES = 1024 * 1024
+MAX_QUERY_FIELDS = 200
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Request:
+    """An HTTP request. `params` is filled by the router, the rest comes from the ASGI scope."""
+
+    __slots__ = (
+        "_body_started",
+        "_headers",
+        "_public_url",
+        "_query",
+        "_receive",
+        "_received_bytes",
+        "_scope",
+        "client",
+        "ended",
+        "method",
+        "params",
+        "raw_path",
+        "request_id",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, public_url: str | None = None) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._public_url = public_url
+        self._headers: dict[str, str] | None = None
+        self._query: dict[str, list[str]] | None = None
+        self._body_started = False
+        self._received_bytes = 0
+        self.ended = False
+        self.method: str = scope["method"]
+        self.raw_path: bytes = scope["raw_path"]
+        self.params: dict[str, str] = {}
+        client = scope.get("client")
+        self.client: str = str(client[0]) if client else "-"
+        given = self.header("x-request-id") or ""
+        self.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """All headers, names in lower case; repeated ones are joined with a comma."""
+        if self._headers is None:
+            self._headers = {}
+            for raw_name, raw_value in self._scope["headers"]:
+                name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+                self._headers[name] = f"{self._headers[name]}, {value}" if name in self._headers else value
+        return self._headers
+
+    @property
+    def header_bytes(self) -> int:
+        """The size of all headers as they came."""
+        return sum(len(name) + len(value) + 4 for name, value in self._scope["headers"])
+
+    def header(self, name: str) -> str | None:
+        """Look a header up; `name` in lower case."""
+        return self.headers.get(name)
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """The decoded query string.
+
+        Raises:
+            RequestError: `bad_query` if it is not UTF-8 or has too many fields.
+        """
+        if self._query is None:
+            raw: bytes = self._scope["query_string"]
+            try:
+                pairs = parse_qsl(
+                    raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_FIELDS
+                )
+            except ValueError:
+                raise RequestError("the query string is malformed", code="bad_query") from None
+            self._query = {}
+            for name, value in pairs:
+                self._query.setdefault(name, []).append(value)
+        return self._query
+
+    def query_one(self, name: str, default: str | None = None) -> str | None:
+        """The last value of a query field, or `default`."""
+        values = self.query.get(name)
+        return values[-1] if values else default
+
+    @property
+    def base_url(self) -> str:
+        """Where the client reached this server, for links in answers; no slash at its end.
+
+        The configured public URL, otherwise scheme and Host header.
+
+        Raises:
+            RequestError: `bad_host` if the Host header is no host name.
+        """
+        if self._public_url is not None:
+            return self._public_url
+        host = self.header("host") or ""
+        if not _HOST.fullmatch(host):
+            raise RequestError("the Host header is missing or malformed", code="bad_host")
+        return f"{self._scope.get('scheme', 'http')}://{host}"
+
+    @property
+    def content_length(self) -> int | None:
+        """The body's size as the client announced it; None when it sends chunks.
+
+        Raises:
+            RequestError: `bad_content_length`.
+        """
+        value = self.header("content-length")
+        if value is None:
+            return None
+        if not (value.isascii() and value.isdigit() and len(value) < 20):
+            raise RequestError("Content-Length is not a number", code="bad_content_length")
+        return int(value)
+
+    async def pieces(self, limit_bytes: int, piece_bytes: int = PIECE_BYTES) -> AsyncIterator[bytes]:
+        """Give the body in pieces of `piece_bytes` (the last one may be shorter).
+
+        Raises:
+            RequestError: `body_too_large` (413) past `limit_bytes`; `truncated_body` (400) if the client
+                leaves before the body is complete, or sends less than it announced.
+        """
+        announced = self.content_length
+        if announced is not None and announced > limit_bytes:
+            raise _too_large(limit_bytes)
+        if self._body_started:
+            raise RuntimeError("the body was read already")
+        self._body_started = True
+        held: list[bytes] = []
+        held_bytes = 0
+        more = True
+        while more:
+            data, more = await self._next()
+            if self._received_bytes > limit_bytes:
+                raise _too_large(limit_bytes)
+            if not more:
+                self._check_complete(announced)
+            if held_bytes + len(data) < piece_bytes:
+                held.append(data)
+                held_bytes += len(data)
+                continue
+            joined = b"".join((*held, data)) if held else data
+            whole = len(joined) - len(joined) % piece_bytes
+            for start in range(0, whole, piece_bytes):
+                yield joined[start : start + piece_bytes] if len(joined) != piece_bytes else joined
+            held = [joined[whole:]]
+            held_bytes = len(joined) - whole
+        if held_bytes:
+            yield b"".join(held)
+
+    async def read(self, limit_bytes: int) -> bytes:
+        """Read the whole body; raises as `pieces` does."""
+        parts = [piece async for piece in self.pieces(limit_bytes)]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def json(self, type: type[T], limit_bytes: int = MAX_JSON_BYTES) -> T:  # noqa: A002
+        """Decode the body as JSON of the given (msgspec) type.
+
+        Raises:
+            RequestError: `bad_json`, with the place that is wrong; or as `pieces`.
+        """
+        body = await self.read(limit_bytes)
+        try:
+            return msgspec.json.decode(body, type=type)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise RequestError(f"the body is not the JSON expected here: {error}", code="bad_json") from None
+
+    async def drain(self, limit_bytes: int, limit_s: float) -> None:
+        """Read and drop what is left of the body, within limits, so that a client still sending gets the answer.
+
+        A client that waits for `100 Continue` has sent nothing, and is left alone.
+        """
+        if self.ended or self.header("expect") is not None:
+            return
+        limit_bytes += self._received_bytes
+        with contextlib.suppress(TimeoutError, RequestError):
+            async with asyncio.timeout(limit_s):
+                more = True
+                while more and self._received_bytes <= limit_bytes:
+                    _, more = await self._next()
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the client announced a body that is not read to its end."""
+        return not self.ended and (
+            "transfer-encoding" in self.headers or self.headers.get("content-length", "0") != "0"
+        )
+
+    async def _next(self) -> tuple[bytes, bool]:
+        message = await self._receive()
+        if message["type"] != "http.request":
+            # How Granian reports a connection that was cut, and malformed chunks; half-closed ones still get answers.
+            self.ended = True
+            raise RequestError(
+                f"the connection ended after {self._received_bytes} bytes, before the body was complete",
+                code="truncated_body",
+            )
+        data: bytes = message.get("body", b"")
+        more: bool = message.get("more_body", False)
+        self._received_bytes += len(data)
+        self.ended = not more
+        return data, more
+
+    def _check_complete(self, announced: int | None) -> None:
+        if announced is not None and self._received_bytes != announced:
+            raise RequestError(
+                f"the body ended after {self._received_bytes} bytes, Content-Length says {announced}",
+                code="truncated_body",
+            )
+
+
+def _too_large(limit_bytes: int) -> RequestError:
+    return RequestError(f"the body is larger than {limit_bytes} bytes", code="body_too_large", status=413)

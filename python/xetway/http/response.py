@@ -1,0 +1,71 @@
+"""What handlers return. Plain values: the application decides about HEAD, errors and disconnects."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import msgspec
+
+Headers: TypeAlias = Iterable[tuple[str, str]]
+
+_JSON = msgspec.json.Encoder()
+
+
+@runtime_checkable
+class PieceReader(Protocol):
+    """Something blocking that gives bytes piece by piece; `read` returns ``b""`` at the end."""
+
+    def read(self) -> bytes:
+        """Return the next piece."""
+        ...
+
+
+class Response:
+    """A status, headers (names in lower case) and a whole body.
+
+    `content-length` is added by the application unless it is there already (HEAD answers without a body).
+    """
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: Headers = (), body: bytes = b"") -> None:
+        self.status = status
+        self.headers = list(headers)
+        self.body = body
+
+
+class StreamResponse:
+    """A body that is produced while it is sent.
+
+    `length` is its size in bytes, sent as `content-length`; None sends chunks. `pieces` is a `PieceReader`,
+    read in a worker thread, or an async iterator. Both are dropped as soon as the client leaves.
+    """
+
+    __slots__ = ("headers", "length", "pieces", "status")
+
+    def __init__(
+        self, status: int, headers: Headers, length: int | None, pieces: PieceReader | AsyncIterator[bytes]
+    ) -> None:
+        self.status = status
+        self.headers = list(headers)
+        self.length = length
+        self.pieces = pieces
+
+
+AnyResponse: TypeAlias = Response | StreamResponse
+
+
+def json_response(value: Any, status: int = 200, headers: Headers = ()) -> Response:
+    """Encode `value` (msgspec Structs welcome) as one line of JSON."""
+    return Response(status, [("content-type", "application/json"), *headers], _JSON.encode(value))
+
+
+def text(value: str, status: int = 200, headers: Headers = ()) -> Response:
+    """Plain UTF-8 text."""
+    return Response(status, [("content-type", "text/plain; charset=utf-8"), *headers], value.encode())
+
+
+def empty(status: int = 200, headers: Headers = ()) -> Response:
+    """No body."""
+    return Response(status, headers)

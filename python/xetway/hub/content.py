@@ -1,0 +1,136 @@
+"""Files of repositories, found by name or hash and opened for reading. Every byte that comes out was verified."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import msgspec
+
+from xetway._native import Hash
+from xetway.cas.store import ContentStore, StoredFile
+from xetway.errors import NotFoundError, RequestError, StoreCorruptionError
+from xetway.http.request import Request
+from xetway.http.response import PieceReader
+from xetway.hub.history import get_commit
+from xetway.hub.hub import Hub
+from xetway.hub.names import RepoType, is_sha256, normalize_path
+from xetway.hub.objects import Blob, get_blob, get_content
+from xetway.hub.repos import Repo, get_repo
+from xetway.hub.revisions import resolve
+from xetway.hub.trees import entry_not_found, find_entry
+
+
+class Located(msgspec.Struct, frozen=True):
+    """A file at a revision. `commit` is 40 hex digits, `modified` unix seconds (of that commit)."""
+
+    repo: Repo
+    commit: str
+    path: str
+    blob: Blob
+    modified: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of content."""
+        return self.blob.size
+
+    @property
+    def etag(self) -> str:
+        """What Hub clients name the content by: SHA-256 for LFS files, the git blob id for others."""
+        return self.blob.etag
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the content, hex."""
+        return self.blob.sha256.hex()
+
+    @property
+    def xet_hash(self) -> str | None:
+        """The xet hash, for files that clients can fetch through the content store."""
+        return xet_hash(self.blob)
+
+
+def xet_hash(blob: Blob) -> str | None:
+    """Return the xet hash (hex) of an LFS file, None for others."""
+    return str(Hash.from_bytes(blob.file)) if blob.file is not None and blob.is_lfs else None
+
+
+class BytesReader:
+    """Bytes in memory, read as a stream of one piece."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read(self) -> bytes:
+        """Return everything, then nothing."""
+        data, self._data = self._data, b""
+        return data
+
+
+def locate(
+    hub: Hub, request: Request, kind: RepoType, namespace: str | None, name: str, revision: str, path: str
+) -> Located:
+    """Find a file that the request may read.
+
+    Raises:
+        NotFoundError: with the Hub's code for a missing repository, revision or entry.
+    """
+    repo = hub.access.readable(request, kind, namespace, name)
+    with hub.db.read() as tx:
+        return locate_in(tx, repo, revision, path)
+
+
+def locate_in(tx: sqlite3.Connection, repo: Repo, revision: str, path: str) -> Located:
+    """Find a file of a repository; raises as `locate`."""
+    commit = get_commit(tx, repo.id, resolve(tx, repo.id, revision))
+    path = normalize_path(path)
+    entry = find_entry(tx, commit.tree, path)
+    if entry is None or entry.is_folder:
+        raise entry_not_found(path, commit.oid.hex())
+    return Located(repo, commit.oid.hex(), path, get_blob(tx, entry.oid), commit.date)
+
+
+def open_located(hub: Hub, located: Located, start: int, end: int) -> PieceReader:
+    """Open content bytes [start, end). Blocking, as is reading.
+
+    Raises:
+        StoreCorruptionError: The stored bytes are damaged.
+    """
+    return open_blob(hub.store, located.blob, start, end)
+
+
+def open_blob(store: ContentStore, blob: Blob, start: int, end: int) -> PieceReader:
+    """Open bytes [start, end) of a blob's content; raises as `open_located`."""
+    if blob.file is None:
+        with store.db.read() as tx:
+            return BytesReader(get_content(tx, blob)[start:end])
+    file = store.file(Hash.from_bytes(blob.file))
+    if file is None or file.size != blob.size:
+        raise StoreCorruptionError(f"the content of the blob {blob.oid.hex()} is missing", expected=blob.oid.hex())
+    return store.open(file, start, end)
+
+
+def readable_file(hub: Hub, request: Request, digest: str) -> StoredFile:
+    """Find a file by xet hash or SHA-256 (hex) among those of the repositories that the request may read.
+
+    Raises:
+        RequestError: `bad_hash`.
+        NotFoundError: `file_not_found`.
+    """
+    digest = digest.lower()
+    if not is_sha256(digest):
+        raise RequestError("a hash is 64 hex digits", code="bad_hash")
+    principal = hub.access.principal(request)
+    with hub.db.read() as tx:
+        rows = tx.execute(
+            "SELECT DISTINCT repo_id, file FROM repo_files WHERE file = ? OR sha256 = ?",
+            (bytes(Hash(digest)), bytes.fromhex(digest)),
+        ).fetchall()
+        for repo_id, raw in rows:
+            repo = get_repo(tx, repo_id)
+            file = hub.store.file(Hash.from_bytes(raw))
+            if repo is not None and file is not None and hub.access.may_read(principal, repo):
+                return file
+    raise NotFoundError("no file with this hash", code="file_not_found")

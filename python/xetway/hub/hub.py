@@ -1,0 +1,27 @@
+"""The parts of a Hub, put together: what every route needs."""
+
+from __future__ import annotations
+
+from xetway.cas.signing import XetTokens
+from xetway.cas.store import ContentStore
+from xetway.hub.access import Access
+from xetway.hub.lfs import LfsUrls
+from xetway.hub.tokens import TokenStore
+
+
+class Hub:
+    """The repositories on one data folder.
+
+    Args:
+        store: The content store; its database holds the repositories too.
+        xet_tokens: Issues the tokens that open the content store's routes.
+        open_writes: Whether everyone may write public repositories.
+    """
+
+    def __init__(self, store: ContentStore, xet_tokens: XetTokens, *, open_writes: bool = False) -> None:
+        self.store = store
+        self.db = store.db
+        self.xet_tokens = xet_tokens
+        self.tokens = TokenStore(store.db)
+        self.access = Access(store.db, self.tokens, open_writes=open_writes)
+        self.lfs_urls = LfsUrls(store.db)

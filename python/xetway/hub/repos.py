@@ -1,0 +1,180 @@
+"""Repositories: found, listed, created, moved, deleted. Rights are decided in `access`, history elsewhere."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import msgspec
+
+from xetway.errors import ConflictError, NotFoundError
+from xetway.hub.history import add_commit
+from xetway.hub.names import PREFIXES, RepoType, check_repo_name
+from xetway.hub.objects import put_content, put_tree
+from xetway.hub.revisions import MAIN, set_ref
+from xetway.hub.git import FILE_MODE, TreeEntry
+
+_COLUMNS = "id, type, namespace, name, private, sdk, created_at, updated_at"
+
+# Which files clients should store as LFS, the way the Hub's own new repositories say it.
+ATTRIBUTES = "".join(
+    f"{pattern} filter=lfs diff=lfs merge=lfs -text\n"
+    for pattern in (
+        "*.7z *.arrow *.bin *.bz2 *.ckpt *.ftz *.gguf *.gz *.h5 *.joblib *.lfs.* *.mlmodel *.model *.msgpack *.npy *.npz "
+        "*.onnx *.ot *.parquet *.pb *.pickle *.pkl *.pt *.pth *.rar *.safetensors saved_model/**/* *.tar.* *.tar "
+        "*.tflite *.tgz *.wasm *.xz *.zip *.zst *tfevents*"
+    ).split()
+).encode("ascii")
+
+
+class Repo(msgspec.Struct, frozen=True):
+    """A repository. `type`, `namespace` and `name` are as it was created; times in unix seconds."""
+
+    id: int
+    type: RepoType
+    namespace: str
+    name: str
+    private: bool
+    sdk: str | None
+    created_at: int
+    updated_at: int
+
+    @property
+    def full_name(self) -> str:
+        """``namespace/name``."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def page(self) -> str:
+        """The path of its page and files: ``namespace/name`` after the prefix of its type, without slashes around."""
+        return f"{PREFIXES[self.type]}{self.full_name}"
+
+
+def repo_not_found() -> NotFoundError:
+    """The one answer for what is missing and what is hidden."""
+    return NotFoundError(
+        "no such repository; if it is private, a token that can read it is needed",
+        code="repo_not_found",
+        hub_code="RepoNotFound",
+    )
+
+
+def _repo(row: sqlite3.Row | None) -> Repo | None:
+    return None if row is None else Repo(row[0], row[1], row[2], row[3], bool(row[4]), row[5], row[6], row[7])
+
+
+def find_repo(tx: sqlite3.Connection, kind: RepoType, namespace: str, name: str) -> Repo | None:
+    """Look a repository up by its name, any case, or by one it had before it was moved."""
+    found = _repo(
+        tx.execute(
+            f"SELECT {_COLUMNS} FROM repos WHERE type = ? AND namespace = ? AND name = ?", (kind, namespace, name)
+        ).fetchone()
+    )
+    if found is not None:
+        return found
+    alias = tx.execute(
+        "SELECT repo_id FROM repo_aliases WHERE type = ? AND namespace = ? AND name = ?", (kind, namespace, name)
+    ).fetchone()
+    return None if alias is None else get_repo(tx, alias[0])
+
+
+def get_repo(tx: sqlite3.Connection, repo_id: int) -> Repo | None:
+    """Look a repository up by its number."""
+    return _repo(tx.execute(f"SELECT {_COLUMNS} FROM repos WHERE id = ?", (repo_id,)).fetchone())
+
+
+def list_repos(
+    tx: sqlite3.Connection, kind: RepoType, *, search: str | None, author: str | None, before: int | None, limit: int
+) -> list[Repo]:
+    """Return repositories, newest first, those with an id under `before`; private ones included."""
+    where, values = ["type = ?"], [kind]
+    if search:
+        where.append("instr(lower(namespace || '/' || name), lower(?)) > 0")
+        values.append(search)
+    if author:
+        where.append("namespace = ?")
+        values.append(author)
+    rows = tx.execute(
+        f"SELECT {_COLUMNS} FROM repos WHERE {' AND '.join(where)} AND id < ? ORDER BY id DESC LIMIT ?",
+        (*values, (1 << 62) if before is None else before, limit),
+    )
+    return [repo for row in rows if (repo := _repo(row)) is not None]
+
+
+def create_repo(
+    tx: sqlite3.Connection,
+    kind: RepoType,
+    namespace: str,
+    name: str,
+    *,
+    user: str,
+    private: bool,
+    sdk: str | None,
+    now_s: int,
+) -> Repo:
+    """Create a repository with a first commit, which holds a .gitattributes.
+
+    Raises:
+        RequestError: `bad_repo_name`.
+        ConflictError: `repo_exists`.
+    """
+    check_repo_name(namespace, name)
+    values = (kind, namespace, name)
+    taken = tx.execute("SELECT 1 FROM repos WHERE type = ? AND namespace = ? AND name = ?", values).fetchone()
+    if taken is not None:
+        raise _exists()
+    tx.execute("DELETE FROM repo_aliases WHERE type = ? AND namespace = ? AND name = ?", values)
+    repo_id = tx.execute(
+        "INSERT INTO repos (type, namespace, name, private, sdk, created_by, created_at, updated_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (*values, private, sdk, user, now_s, now_s),
+    ).lastrowid
+    assert repo_id is not None
+    tree = put_tree(tx, [TreeEntry(".gitattributes", FILE_MODE, put_content(tx, ATTRIBUTES))])
+    commit = add_commit(tx, repo_id, tree=tree, parent=None, title="initial commit", message="", author=user, date=now_s)
+    set_ref(tx, repo_id, MAIN, commit)
+    return Repo(repo_id, kind, namespace, name, private, sdk, now_s, now_s)
+
+
+def delete_repo(tx: sqlite3.Connection, repo: Repo) -> None:
+    """Delete a repository with its history. Content nobody else needs goes with the next gc."""
+    tx.execute("DELETE FROM repos WHERE id = ?", (repo.id,))
+
+
+def move_repo(tx: sqlite3.Connection, repo: Repo, namespace: str, name: str) -> Repo:
+    """Rename a repository; its old name keeps working until someone takes it.
+
+    Raises:
+        RequestError: `bad_repo_name`.
+        ConflictError: `repo_exists`.
+    """
+    check_repo_name(namespace, name)
+    other = tx.execute(
+        "SELECT id FROM repos WHERE type = ? AND namespace = ? AND name = ? AND id <> ?",
+        (repo.type, namespace, name, repo.id),
+    ).fetchone()
+    if other is not None:
+        raise _exists()
+    tx.execute("DELETE FROM repo_aliases WHERE type = ? AND namespace = ? AND name = ?", (repo.type, namespace, name))
+    tx.execute("UPDATE repos SET namespace = ?, name = ? WHERE id = ?", (namespace, name, repo.id))
+    if (namespace.lower(), name.lower()) != (repo.namespace.lower(), repo.name.lower()):
+        tx.execute(
+            "INSERT OR REPLACE INTO repo_aliases (type, namespace, name, repo_id) VALUES (?, ?, ?, ?)",
+            (repo.type, repo.namespace, repo.name, repo.id),
+        )
+    moved = get_repo(tx, repo.id)
+    assert moved is not None
+    return moved
+
+
+def set_private(tx: sqlite3.Connection, repo: Repo, *, private: bool) -> None:
+    """Hide a repository from everyone without a token for it, or show it."""
+    tx.execute("UPDATE repos SET private = ? WHERE id = ?", (private, repo.id))
+
+
+def touch_repo(tx: sqlite3.Connection, repo_id: int, now_s: int) -> None:
+    """Note that a repository has changed."""
+    tx.execute("UPDATE repos SET updated_at = ? WHERE id = ?", (now_s, repo_id))
+
+
+def _exists() -> ConflictError:
+    return ConflictError("a repository of this name exists already", code="repo_exists")

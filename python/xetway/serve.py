@@ -1,0 +1,216 @@
+"""Running the server: Granian in this process, in ASGI mode, on one asyncio loop.
+
+It owns the port, the readiness line, logging and the stop. It knows nothing of requests.
+
+**One process.** Granian's embedded server runs in our loop: half the memory of a parent with a worker, and no
+settings to hand over. With more than one worker this process starts the others and gives them its settings through a
+pipe, so nothing shows up in an environment or a process list.
+
+**The port.** Granian binds with SO_REUSEPORT, which lets two servers share a port silently. So the port is first bound
+here without it: that fails if anyone has it. Only then the option is set, which lets our own Granian bind beside it.
+The socket stays bound, never listening, until the end: a port that the system chose (0) cannot be lost in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+
+from xetway.errors import ConfigError
+from xetway.http import threads
+from xetway.http.app import Application
+from xetway.http.errors import describe
+from xetway.settings import LogLevel, Settings
+from xetway.workers import Workers
+
+logger = logging.getLogger("xetway")
+
+# Granian's backpressure counts open connections, idle ones too: each is one permit from accept to close. Clients keep
+# 8 to 64 connections open each, an idle one costs about 9 KiB, so the bound is far away from ordinary use and still
+# keeps a flood under 40 MiB. Requests beyond the worker threads queue; connections beyond this wait in the backlog.
+MAX_CONNECTIONS = 4096
+BACKLOG = 1024
+# A transfer that is still running when the server is told to stop may go on for so long.
+STOP_GRACE_S = 3.0
+# After that it is cut off; a client that does not even take the end of its connection is left behind.
+STOP_LIMIT_S = 6.0
+_READY_LIMIT_S = 30.0
+_PROBE_TIMEOUT_S = 5.0
+
+
+def listen_exclusively(host: str, port: int) -> socket.socket:
+    """Bind the port for this process and its Granian alone; the socket must stay open, and does not listen.
+
+    Raises:
+        ConfigError: The port is taken, or the address is not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    reserved = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32" and port:
+            # Connections of a server that stopped a moment ago must not keep the port.
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind((host, port))
+    except OSError as error:
+        reserved.close()
+        raise ConfigError(
+            f"cannot listen on {_address(host, port)}: {error.strerror}; choose another --port (0 takes a free one)"
+        ) from None
+    if sys.platform != "win32":
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return reserved
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code. Blocking.
+
+    Raises:
+        ConfigError: The port or the data folder cannot be used.
+    """
+    configure_logging(settings.log_level)
+    with contextlib.closing(listen_exclusively(settings.host, settings.port)) as reserved:
+        settings = msgspec.structs.replace(settings, port=reserved.getsockname()[1])
+        from xetway.build import build  # noqa: PLC0415  (a taken port is told before anything is loaded)
+
+        application = build(settings)
+        with Workers(settings) as workers:
+            code = asyncio.run(serve(application, settings, partial(_ready, settings, workers)))
+        return code or workers.exit_code
+
+
+async def serve(application: Application, settings: Settings, ready: Callable[[], None]) -> int:
+    """Answer requests until a signal comes; calls `ready` (in a thread) when they are answered."""
+    from granian.constants import HTTPModes, Interfaces  # noqa: PLC0415  (only a server needs it)
+    from granian.server.embed import Server  # noqa: PLC0415
+
+    server = Server(
+        application,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=BACKLOG,
+        backpressure=MAX_CONNECTIONS,
+        log_enabled=False,
+    )
+    configure_logging(settings.log_level)  # Granian has just put its own in place
+    stop = asyncio.Event()
+    _on_signals(stop.set)
+    serving = asyncio.create_task(server.serve())
+    stopped = asyncio.create_task(stop.wait())
+    announced = asyncio.create_task(asyncio.to_thread(_announce_when_answering, settings, ready))
+    await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if not stopped.done():
+        logger.error("the server ended by itself: %s", serving.exception() or "no reason given")
+        os._exit(1)
+    _end_in_time()
+    announced.cancel()
+    server.stop()  # type: ignore[no-untyped-call]
+    await asyncio.wait({serving}, timeout=STOP_GRACE_S)
+    if not serving.done():
+        logger.warning("stopping: %d requests still running are cut off", application.abort())
+        await serving
+    threads.stop()
+    return 0
+
+
+def configure_logging(level: LogLevel) -> None:
+    """Log to stderr, one line per record, whatever is in it."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine(traces=level == "debug"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("xetway").setLevel(level.upper())
+    # Granian tells at info of every write to a client that left.
+    logging.getLogger("_granian").setLevel(logging.INFO if level == "debug" else logging.ERROR)
+
+
+class _OneLine(logging.Formatter):
+    """A record as one line; an exception as its type and text, with a traceback only if asked for."""
+
+    def __init__(self, *, traces: bool) -> None:
+        super().__init__("%(asctime)s.%(msecs)03d %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+        self._traces = traces
+
+    def format(self, record: logging.LogRecord) -> str:
+        if self._traces:
+            return super().format(record)
+        error = record.exc_info[1] if record.exc_info else None
+        plain = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None, "stack_info": None})
+        line = super().format(plain).replace("\n", " ")
+        return f"{line}: {describe(error)}" if error is not None else line
+
+
+def _on_signals(stop: Callable[[], object]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, stop)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda _number, _frame: loop.call_soon_threadsafe(stop))
+
+
+def _end_in_time() -> None:
+    """See to it that the process is gone after STOP_LIMIT_S, whatever still hangs.
+
+    All that was acknowledged is on disk by then, and the rest is as after a crash: nothing half done is visible.
+    """
+
+    def end() -> None:
+        logger.warning("stopping: gave up waiting for connections that do not close")
+        logging.shutdown()
+        os._exit(0)
+
+    timer = threading.Timer(STOP_LIMIT_S, end)
+    timer.daemon = True
+    timer.start()
+
+
+def _announce_when_answering(settings: Settings, ready: Callable[[], None]) -> None:
+    """Ask /health until it is answered."""
+    deadline = time.monotonic() + _READY_LIMIT_S
+    while time.monotonic() < deadline:
+        connection = http.client.HTTPConnection(_reachable(settings.host), settings.port, timeout=_PROBE_TIMEOUT_S)
+        try:
+            connection.request("GET", "/health")
+            if connection.getresponse().status == 200:
+                ready()
+                return
+        except OSError:
+            time.sleep(0.005)
+        finally:
+            connection.close()
+    logger.error("the server does not answer on its own port")
+    os._exit(1)
+
+
+def _ready(settings: Settings, workers: Workers) -> None:
+    if not workers.wait_ready():
+        return
+    if not settings.is_loopback:
+        logger.warning("anyone who can reach %s can read%s", settings.host, " and write" if settings.open else "")
+    print(f"xetway listening on http://{_address(_reachable(settings.host), settings.port)}", flush=True)  # noqa: T201
+
+
+def _reachable(host: str) -> str:
+    """An address to connect to: a wildcard is none."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

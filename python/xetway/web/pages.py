@@ -1,0 +1,57 @@
+"""The page at / and the health answer. No scripts, no outside resources."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from functools import cache
+from importlib import resources
+from string import Template
+
+import msgspec
+
+from xetway import __version__
+from xetway.http.request import Request
+from xetway.http.response import Response, json_response
+from xetway.http.router import Route
+
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+_HEADERS = (
+    ("content-type", "text/html; charset=utf-8"),
+    ("content-security-policy", _POLICY),
+    ("referrer-policy", "no-referrer"),
+    ("cache-control", "no-cache"),
+    ("vary", "host"),
+)
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The body of /health."""
+
+    status: str
+    version: str
+
+
+async def health(_request: Request) -> Response:
+    """Say that the server answers; touches nothing else."""
+    return json_response(Health("ok", __version__))
+
+
+async def index(request: Request) -> Response:
+    """Show how to use this very server, with its own address in the examples."""
+    page = _template().substitute(base=html.escape(request.base_url), version=html.escape(__version__))
+    return Response(200, _HEADERS, page.encode())
+
+
+@cache
+def _template() -> Template:
+    return Template(resources.files("xetway.web").joinpath("index.html").read_text("utf-8"))
+
+
+def routes() -> Iterable[Route]:
+    """The routes of this module."""
+    yield "GET|HEAD", "/health", health
+    yield "GET|HEAD", "/", index

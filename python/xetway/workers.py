@@ -1,0 +1,105 @@
+"""More than one server process on one port: the first one starts the others and ends with them.
+
+A worker is this same program, told its settings through a pipe to its standard input, so that nothing about them
+shows in an environment or in a list of processes. The pipe stays open: when it closes, because the first process
+stopped or died, the worker stops too. A worker that ends by itself ends the whole server, with exit code 1: whoever
+supervises the server restarts it whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from types import TracebackType
+from typing import IO, Self
+
+import msgspec
+
+from xetway.errors import ConfigError
+from xetway.settings import Settings
+
+_READY = b"ready\n"
+_STOP_LIMIT_S = 8.0
+
+
+class Workers:
+    """The processes beside this one; a context manager. Does nothing when the setting is one worker."""
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.workers > 1 and sys.platform == "win32":
+            raise ConfigError("--workers must be 1 on Windows, where processes cannot share a port")
+        self._settings = settings
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._stopping = False
+        self.exit_code = 0
+
+    def __enter__(self) -> Self:
+        for _ in range(self._settings.workers - 1):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "xetway.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+            assert process.stdin is not None
+            process.stdin.write(msgspec.json.encode(self._settings, enc_hook=os.fspath) + b"\n")
+            process.stdin.flush()
+            self._processes.append(process)
+            threading.Thread(target=self._watch, args=(process,), daemon=True).start()
+        return self
+
+    def wait_ready(self) -> bool:
+        """Wait until every worker answers; False if one ended instead. Blocking."""
+        return all(process.stdout is not None and process.stdout.readline() == _READY for process in self._processes)
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        process.wait()
+        if not self._stopping:
+            self.exit_code = 1
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping = True
+        for process in self._processes:
+            assert process.stdin is not None
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+        for process in self._processes:
+            try:
+                process.wait(_STOP_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _stop_with(pipe: IO[bytes]) -> None:
+    """Stop this process, as SIGTERM would, when the pipe closes."""
+    pipe.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _main() -> int:
+    """Be a worker."""
+    import asyncio  # noqa: PLC0415
+
+    from xetway.build import build  # noqa: PLC0415
+    from xetway.serve import configure_logging, serve  # noqa: PLC0415
+
+    line = sys.stdin.buffer.readline()
+    settings = msgspec.json.decode(line, type=Settings, dec_hook=lambda kind, value: kind(value))
+    configure_logging(settings.log_level)
+    threading.Thread(target=_stop_with, args=(sys.stdin.buffer,), daemon=True).start()
+    application = build(settings, first=False)
+
+    def ready() -> None:
+        sys.stdout.buffer.write(_READY)
+        sys.stdout.buffer.flush()
+
+    return asyncio.run(serve(application, settings, ready))
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

@@ -1,0 +1,70 @@
+"""Make the environments of the clients the peer tests run: .venvs/NAME, each with one exact set of versions.
+
+The newest pair lives in .venv itself. Standard library only; quick when nothing has changed.
+TORCH=0 in the environment leaves out `transformers`, whose torch is a download of gigabytes on Linux.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from toolchain import VENVS, MissingError, last_line, venv_program
+
+ENVIRONMENTS: dict[str, tuple[str, ...]] = {
+    # hf_xet 1.2 speaks the unversioned CAS routes and uploads through the LFS batch
+    "hub036": ("huggingface_hub==0.36.2", "hf_xet==1.2.0"),
+    # hf_xet 1.5 mixes versioned and unversioned ones
+    "hub150": ("huggingface_hub==1.5.0", "hf_xet==1.5.1"),
+    "transformers": ("transformers==5.23.0", "torch==2.15.0", "huggingface_hub==2.4.0", "hf_xet==1.8.0"),
+}
+
+
+def make(name: str, packages: tuple[str, ...]) -> None:
+    """Make one environment unless it is there with these packages and this Python."""
+    folder = VENVS / name
+    stamp = folder / "packages.json"
+    wanted = json.dumps([sys.version, *packages])
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    print(f"peers: making .venvs/{name} with {', '.join(packages)} ...", flush=True)
+    python = venv_program("python", folder)
+    steps = (
+        [sys.executable, "-m", "venv", "--clear", str(folder)],
+        [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--only-binary=:all:",
+            *packages,
+        ],
+    )
+    for step in steps:
+        answer = subprocess.run(step, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if answer.returncode:
+            raise MissingError(
+                f"cannot make .venvs/{name}: {last_line(answer.stdout)}\n"
+                "Is the Python package index reachable, and is there room on the disk?"
+            )
+    stamp.write_text(wanted)
+
+
+def main() -> int:
+    left_out = {"transformers"} if os.environ.get("TORCH", "1") == "0" else set()
+    try:
+        for name, packages in ENVIRONMENTS.items():
+            if name not in left_out:
+                make(name, packages)
+    except MissingError as error:
+        print(f"peers: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,81 @@
+"""Fixtures of every test that needs a running server: the real one, in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from server_process import ServerProcess, create_token
+
+MakeServer = Callable[..., ServerProcess]
+
+
+def finish(server: ServerProcess, secrets: list[str]) -> None:
+    """Stop the server; its log must hold no traceback and no token."""
+    if server.process.poll() is None:
+        code = server.stop()
+        assert code == 0, f"the server stopped with exit code {code}:\n{server.log}"
+    assert "Traceback" not in server.log, server.log
+    assert "panicked" not in server.log, server.log
+    for secret in secrets:
+        assert secret not in server.log, "a token is in the server's log"
+
+
+class Tokens:
+    """Makes tokens for a data folder, and remembers them so that logs can be searched for them."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+
+    def __call__(self, data: Path, scope: str = "write", pattern: str = "*") -> str:
+        token = create_token(data, scope, pattern, name=f"test-{len(self.made)}")
+        self.made.append(token)
+        return token
+
+
+@pytest.fixture(scope="session")
+def make_token() -> Tokens:
+    """`make_token(data, scope="write", pattern="*")` is a new Hub token of that data folder."""
+    return Tokens()
+
+
+@pytest.fixture
+def make_server(tmp_path: Path, make_token: Tokens) -> Iterator[MakeServer]:
+    """`make_server("--open", data=...)` starts a server of its own for one test."""
+    started: list[ServerProcess] = []
+
+    def make(*options: str, data: Path | None = None) -> ServerProcess:
+        folder = data or tmp_path / "data"
+        folder.mkdir(exist_ok=True)
+        server = ServerProcess(folder, *options, home=tmp_path)
+        started.append(server)
+        return server
+
+    yield make
+    for server in started:
+        finish(server, make_token.made)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, make_token: Tokens) -> Iterator[ServerProcess]:
+    """One server for all tests that only need one: open for reading, writing needs `write_token`."""
+    root = tmp_path_factory.mktemp("server")
+    data = root / "data"
+    data.mkdir()
+    with ServerProcess(data, home=root) as running:
+        yield running
+        finish(running, make_token.made)
+
+
+@pytest.fixture(scope="session")
+def write_token(server: ServerProcess, make_token: Tokens) -> str:
+    """A token of `server` that may write every repository."""
+    return make_token(server.data)
+
+
+@pytest.fixture(scope="session")
+def read_token(server: ServerProcess, make_token: Tokens) -> str:
+    """A token of `server` that may read every repository and write none."""
+    return make_token(server.data, scope="read")
