@@ -23,7 +23,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import xetway
-from server_process import ServerProcess, clean_environment, client_environment, create_token, program, stored_bytes
+from server_process import (
+    ServerError,
+    ServerProcess,
+    clean_environment,
+    client_environment,
+    create_token,
+    program,
+    stored_bytes,
+)
 from weights import change, write_weights
 
 REPO = "demo/tiny-llm"
@@ -190,7 +198,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="xetway-demo-") as root:
         try:
             tell(Path(root), chosen.size_mib * MIB)
-        except DemoError as error:
+        except (DemoError, ServerError) as error:
             print(f"\ndemo: FAILED: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:

@@ -62,6 +62,10 @@ def program(name: str) -> str:
     return str(Path(sys.executable).with_name(name + suffix))
 
 
+class ServerError(Exception):
+    """The server did not start or did not stop; the message holds its log."""
+
+
 class ServerProcess:
     """One server; a context manager. `url` is known once it is constructed."""
 
@@ -100,7 +104,7 @@ class ServerProcess:
         self._reader.start()
         if not self._ready.wait(START_TIMEOUT_S) or not self._url:
             self.kill()
-            raise RuntimeError(f"xetway serve did not start:\n{self.log}")
+            raise ServerError(f"xetway serve did not start:\n{self.log}")
         self.url = self._url
 
     def _collect(self) -> None:
@@ -169,7 +173,7 @@ class ServerProcess:
                 self.process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 self.kill()
-                raise RuntimeError(f"the server did not stop in {STOP_TIMEOUT_S:.0f} s:\n{self.log}") from None
+                raise ServerError(f"the server did not stop in {STOP_TIMEOUT_S:.0f} s:\n{self.log}") from None
         self._close()
         return self.process.returncode
 

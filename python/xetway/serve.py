@@ -136,8 +136,10 @@ def configure_logging(level: LogLevel) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("xetway").setLevel(level.upper())
-    # Granian tells at info of every write to a client that left.
-    logging.getLogger("_granian").setLevel(logging.INFO if level == "debug" else logging.ERROR)
+    granian = logging.getLogger("_granian")
+    granian.handlers[:], granian.propagate = [], True
+    # At info it tells of every write to a client that left.
+    granian.setLevel(logging.INFO if level == "debug" else logging.ERROR)
 
 
 class _OneLine(logging.Formatter):

@@ -6,16 +6,14 @@ After each refusal nothing is kept: the xorb folder has the same files as before
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx
 import lz4.frame
 import pytest
 
-from server_process import ServerProcess
+from tests.conformance.cas_client import Cas, file_hash, fresh
 from tests.conformance.craft import (
     BOOKEND,
     SHARD_TAG,
@@ -26,65 +24,10 @@ from tests.conformance.craft import (
     chunk_hash,
     chunk_header,
     hex_form,
-    keyed,
-    merkle_root,
     xorb_block,
 )
 
 LZ4_OF_100_ZEROS = lz4.frame.compress(bytes(100), content_checksum=False, store_size=False)
-_serial = itertools.count()
-
-
-class Cas:
-    """A repository of the server, and its CAS routes with a write token."""
-
-    def __init__(self, server: ServerProcess, token: str) -> None:
-        self.server = server
-        self.http = httpx.Client(base_url=server.url, trust_env=False, timeout=20)
-        self.hub = {"authorization": f"Bearer {token}"}
-        self.repo = f"cas/r{next(_serial)}"
-        made = self.http.post(
-            "/api/repos/create", json={"name": self.repo.split("/")[1], "organization": "cas"}, headers=self.hub
-        )
-        assert made.status_code == 200, made.text
-        self.write = self._xet("write")
-        self.read = self._xet("read")
-
-    def _xet(self, scope: str) -> dict[str, str]:
-        answer = self.http.get(f"/api/models/{self.repo}/xet-{scope}-token/main", headers=self.hub)
-        assert answer.status_code == 200, answer.text
-        return {"authorization": f"Bearer {answer.json()['accessToken']}"}
-
-    def post_xorb(self, xorb: Xorb, body: bytes | None = None, name: str | None = None) -> httpx.Response:
-        path = f"/v1/xorbs/default/{name or hex_form(xorb.hash)}"
-        return self.http.post(path, content=xorb.body if body is None else body, headers=self.write)
-
-    def post_shard(self, body: bytes, version: str = "/v1") -> httpx.Response:
-        return self.http.post(f"{version}/shards", content=body, headers=self.write)
-
-    def reconstruction(self, file: bytes, version: str = "/v1", **headers: str) -> httpx.Response:
-        return self.http.get(f"{version}/reconstructions/{hex_form(file)}", headers={**self.read, **headers})
-
-    def xorb_files(self) -> set[Path]:
-        return {path for path in (self.server.data / "xorbs").rglob("*") if path.is_file()}
-
-    def temporary(self) -> list[Path]:
-        return list((self.server.data / "tmp").iterdir())
-
-
-@pytest.fixture
-def cas(server: ServerProcess, write_token: str) -> Cas:
-    return Cas(server, write_token)
-
-
-def fresh(*sizes: int) -> Xorb:
-    """A xorb nobody has posted before."""
-    seed = str(next(_serial)).encode()
-    return Xorb([hashlib.shake_128(seed + b"%d" % index).digest(size) for index, size in enumerate(sizes)])
-
-
-def file_hash(xorb: Xorb) -> bytes:
-    return keyed(bytes(32), merkle_root(xorb.nodes))
 
 
 def refused(answer: httpx.Response, code: str) -> None:
@@ -108,24 +51,24 @@ def test_xorb_routes_of_all_clients(cas: Cas, prefix: str) -> None:
 
 
 BROKEN_XORBS: dict[str, Callable[[Xorb], tuple[bytes, str]]] = {
-    "empty": lambda _: (b"", "empty_xorb"),
-    "flipped byte": lambda x: (x.body[:-1] + bytes([x.body[-1] ^ 1]), "xorb_hash_mismatch"),
+    "empty": lambda _: (b"", "xorb_empty"),
+    "flipped byte": lambda x: (x.body[:-1] + bytes([x.body[-1] ^ 1]), "xorb_hash"),
     "one byte short": lambda x: (x.body[:-1], "truncated"),
     "cut in a header": lambda x: (x.body + b"\0\1\0", "truncated"),
     "chunk version 1": lambda _: (chunk_header(4, 0, 4, version=1) + b"abcd", "chunk_version"),
-    "scheme 3": lambda _: (chunk_header(4, 3, 4) + b"abcd", "unknown_scheme"),
-    "scheme 99": lambda _: (chunk_header(4, 99, 4) + b"abcd", "unknown_scheme"),
-    "lengths differ uncompressed": lambda _: (chunk_header(4, 0, 5) + b"abcd", "length_mismatch"),
+    "scheme 3": lambda _: (chunk_header(4, 3, 4) + b"abcd", "bad_scheme"),
+    "scheme 99": lambda _: (chunk_header(4, 99, 4) + b"abcd", "bad_scheme"),
+    "lengths differ uncompressed": lambda _: (chunk_header(4, 0, 5) + b"abcd", "decoded_length"),
     "chunk too large": lambda _: (chunk_header(131_073, 0, 131_073) + bytes(131_073), "chunk_too_large"),
-    "empty chunk": lambda _: (chunk_header(0, 0, 0), "empty_chunk"),
-    "lz4 garbage": lambda _: (chunk_header(8, 1, 100) + b"garbage!", "bad_lz4_frame"),
+    "empty chunk": lambda _: (chunk_header(0, 0, 0), "chunk_empty"),
+    "lz4 garbage": lambda _: (chunk_header(8, 1, 100) + b"garbage!", "lz4_magic"),
     "more lz4 than it says": lambda _: (
         chunk_header(len(LZ4_OF_100_ZEROS), 1, 10) + LZ4_OF_100_ZEROS,
-        "length_mismatch",
+        "decoded_length",
     ),
     "less lz4 than it says": lambda _: (
         chunk_header(len(LZ4_OF_100_ZEROS), 1, 101) + LZ4_OF_100_ZEROS,
-        "length_mismatch",
+        "decoded_length",
     ),
 }
 
@@ -144,14 +87,14 @@ def test_broken_xorb_is_refused_and_nothing_kept(cas: Cas, name: str) -> None:
 def test_xorb_under_another_name_is_refused(cas: Cas) -> None:
     xorb, other = fresh(10_000), fresh(10_000)
     before = cas.xorb_files()
-    refused(cas.post_xorb(xorb, name=hex_form(other.hash)), "xorb_hash_mismatch")
+    refused(cas.post_xorb(xorb, name=hex_form(other.hash)), "xorb_hash")
     assert cas.xorb_files() == before
 
 
 def test_xorb_with_more_chunks_than_allowed_is_refused(cas: Cas) -> None:
     xorb = Xorb([b"%08d" % index for index in range(8_193)])
     before = cas.xorb_files()
-    refused(cas.post_xorb(xorb), "too_many_chunks")
+    refused(cas.post_xorb(xorb), "xorb_chunks")
     assert cas.xorb_files() == before
 
 
@@ -164,14 +107,14 @@ def test_largest_xorb_is_stored_and_one_byte_more_refused(cas: Cas) -> None:
     largest = Xorb([index.to_bytes(4, "little") + chunk[4:] for index in range(512)])
     assert cas.post_xorb(largest).json() == {"was_inserted": True}
     before = cas.xorb_files()
-    refused(cas.post_xorb(Xorb([*largest.chunks, b"x"])), "xorb_too_large")
+    refused(cas.post_xorb(Xorb([*largest.chunks, b"x"])), "xorb_raw_bytes")
     assert cas.xorb_files() == before
 
 
 def test_body_beyond_any_xorb_is_413(cas: Cas) -> None:
     xorb = fresh(1_000)
     answer = cas.post_xorb(xorb, xorb.body + bytes(68_000_000))
-    assert (answer.status_code, answer.json()["code"]) in {(413, "body_too_large"), (400, "empty_chunk")}
+    assert (answer.status_code, answer.json()["code"]) in {(413, "body_too_large"), (400, "chunk_empty")}
 
 
 def test_shard_makes_its_files_readable(cas: Cas) -> None:
@@ -181,9 +124,8 @@ def test_shard_makes_its_files_readable(cas: Cas) -> None:
     assert cas.post_shard(shard).json() == {"result": 1}
     assert cas.post_shard(shard).json() == {"result": 0}
     for version in ("/v1", "/v2", ""):
-        if version != "/v2":
-            answer = cas.reconstruction(file_hash(xorb), version).json()
-            assert [term["unpacked_length"] for term in answer["terms"]] == [60_000]
+        answer = cas.reconstruction(file_hash(xorb), version).json()
+        assert [term["unpacked_length"] for term in answer["terms"]] == [60_000]
 
 
 @pytest.mark.parametrize("version", ["/v1", "/v2", ""])
@@ -254,7 +196,7 @@ def lies(xorb: Xorb, other: Xorb) -> dict[str, tuple[bytes, str]]:
         "other chunks described": (framed(xorb_block(xorb, nodes=wrong_nodes)), "chunk_mismatch"),
         "other lengths described": (framed(xorb_block(xorb, nodes=wrong_lengths)), "length_mismatch"),
         "fewer chunks described": (framed(xorb_block(xorb, nodes=xorb.nodes[:2])), "chunk_mismatch"),
-        "not a shard": (b"PK\3\4" + bytes(200), "bad_magic"),
+        "not a shard": (b"PK\3\4" + bytes(200), "shard_tag"),
         "empty": (b"", "truncated"),
     }
 

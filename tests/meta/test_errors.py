@@ -19,7 +19,9 @@ SOURCES = {
     if path.name != "errors.py" or path.parent.name != "xetway"
 }
 TESTS = "\n".join(
-    path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py") if "meta" not in path.parts
+    path.read_text(encoding="utf-8")
+    for path in (*(ROOT / "tests").rglob("*.py"), *(ROOT / "rust").glob("*/tests/**/*.rs"))
+    if "meta" not in path.parts
 )
 
 

@@ -7,7 +7,7 @@ found something wrong, 2 wrong usage.
 
 from __future__ import annotations
 
-import sqlite3
+import os
 import sys
 
 from xetway.cli.root import xetway
@@ -35,9 +35,12 @@ def run(arguments: list[str]) -> int:
         code = _failed(error.message, 2 if isinstance(error, ConfigError) else 1)
     except BrokenPipeError:
         code = 1
-    except (OSError, sqlite3.Error) as error:
-        name = getattr(error, "filename", None)
-        code = _failed(f"{getattr(error, 'strerror', None) or error}" + (f": {name}" if name else ""), 1)
+    except OSError as error:
+        code = _failed(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 1)
+    except Exception as error:
+        if os.environ.get("XETWAY_LOG_LEVEL") == "debug":
+            raise
+        code = _failed(f"{type(error).__name__}: {error} (XETWAY_LOG_LEVEL=debug tells more)", 1)
     else:
         code = result if isinstance(result, int) else 0
     return code

@@ -20,7 +20,7 @@ class _Ordered(click.Group):
 @click.group(cls=_Ordered, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "--version", message="xetway %(version)s")
 def xetway() -> None:
-    r"""A hub for models, datasets and spaces that hf, transformers and datasets use unmodified.
+    """A hub for models, datasets and spaces that hf, transformers and datasets use unmodified.
 
     \b
     Start one, make a token, use it:
@@ -31,7 +31,7 @@ def xetway() -> None:
       hf download me/model
 
     Options have environment variables too: --data is XETWAY_DATA, and so on.
-    """
+    """  # noqa: D301  (\b is for click: keep the lines below)
 
 
 @xetway.command()
@@ -43,7 +43,7 @@ def xetway() -> None:
 @click.option("--workers", metavar="N", help="Server processes.  [1]")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [info]")
 def serve(open_: bool | None, **options: str | None) -> int:
-    r"""Run the server until it is interrupted.
+    """Run the server until it is interrupted.
 
     It prints one line when it answers: "xetway listening on http://ADDRESS:PORT". The log goes to stderr.
     Reading is free to everyone who reaches the address; writing needs a token, or --open.
@@ -53,7 +53,7 @@ def serve(open_: bool | None, **options: str | None) -> int:
       xetway serve
       xetway serve --port 0 --data /tmp/try --open
       xetway serve --host 0.0.0.0 --data /srv/xetway --public-url https://hub.example.org
-    """
+    """  # noqa: D301  (\b is for click: keep the lines below)
     from xetway.settings import load  # noqa: PLC0415
 
     settings = load({**options, "open": open_})
@@ -70,12 +70,12 @@ xetway.add_command(gc)
 @xetway.command("hash")
 @click.argument("files", nargs=-1, required=True, type=click.Path())
 def hash_(files: tuple[str, ...]) -> int:
-    r"""Print the xet hash, the size and the name of each file.
+    """Print the xet hash, the size and the name of each file.
 
     \b
     Example:
       xetway hash model.safetensors
-    """
+    """  # noqa: D301  (\b is for click: keep the lines below)
     import xetway as library  # noqa: PLC0415
 
     for name in files:

@@ -29,7 +29,7 @@ _data = click.option("--data", metavar="DIR", help="The server's data folder.  [
 @click.command()
 @_data
 def fsck(data: str | None) -> int:
-    r"""Read the whole store and check every byte of it against its hash.
+    """Read the whole store and check every byte of it against its hash.
 
     One line on stdout for each thing that is wrong, and exit code 1 if there is any. Nothing is changed.
     A server may run meanwhile.
@@ -37,7 +37,7 @@ def fsck(data: str | None) -> int:
     \b
     Example:
       xetway fsck --data /srv/xetway
-    """
+    """  # noqa: D301  (\b is for click: keep the lines below)
     store = _open_store(data)
     from xetway.cas.fsck import run  # noqa: PLC0415
     from xetway.hub.reachable import check  # noqa: PLC0415
@@ -59,7 +59,7 @@ def fsck(data: str | None) -> int:
 )
 @click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
 def gc(data: str | None, grace: str, window: str, dry_run: bool) -> int:
-    r"""Remove content that no revision of any repository uses.
+    """Remove content that no revision of any repository uses.
 
     Safe beside a running server and running uploads. Times are numbers with s, m, h or d.
 
@@ -67,7 +67,7 @@ def gc(data: str | None, grace: str, window: str, dry_run: bool) -> int:
     Examples:
       xetway gc --dry-run
       xetway gc --data /srv/xetway --grace 7d
-    """
+    """  # noqa: D301  (\b is for click: keep the lines below)
     from xetway.settings import parse_duration_s  # noqa: PLC0415
 
     grace_s, window_s = parse_duration_s(grace, "grace"), parse_duration_s(window, "window")

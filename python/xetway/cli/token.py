@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 @click.group()
 def token() -> None:
-    r"""Make, list and revoke the tokens that clients send as HF_TOKEN.
+    """Make, list and revoke the tokens that clients send as HF_TOKEN.
 
     \b
     Example:
       xetway token create --name laptop --scope write --repo 'me/*'
-    """
+    """  # noqa: D301  (\b is for click: keep the lines below)
 
 
 def _tokens(data: str | None) -> TokenStore:
@@ -58,13 +58,13 @@ def create(
     patterns: tuple[str, ...],
     expires: str | None,
 ) -> int:
-    r"""Make a token and print it, and nothing else, on stdout. It is shown this once; only its digest is kept.
+    """Make a token and print it, and nothing else, on stdout. It is shown this once; only its digest is kept.
 
     \b
     Examples:
       export HF_TOKEN=$(xetway token create --name laptop --scope write --repo 'me/*')
       xetway token create --name ci --scope read --repo 'org/*' --repo 'datasets/org/*' --expires 30d
-    """
+    """  # noqa: D301  (\b is for click: keep the lines below)
     from xetway.settings import parse_duration_s  # noqa: PLC0415
 
     expires_at = None if expires is None else int(time.time()) + parse_duration_s(expires, "expires")

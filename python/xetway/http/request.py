@@ -136,7 +136,7 @@ class Request:
         value = self.header("content-length")
         if value is None:
             return None
-        if not (value.isascii() and value.isdigit() and len(value) < 20):
+        if not (value.isascii() and value.isdigit() and len(value) <= 20):
             raise RequestError("Content-Length is not a number", code="bad_content_length")
         return int(value)
 

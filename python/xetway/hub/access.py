@@ -126,9 +126,5 @@ class Access:
 def _no_token(request: Request) -> AuthError:
     # Clients take any 401 without this text for a repository that does not exist.
     if bearer(request) is None:
-        return AuthError(
-            "this needs a token of this server (made with: xetway token create)", code="token_required"
-        )
+        return AuthError("this needs a token of this server (made with: xetway token create)", code="token_required")
     return AuthError("Invalid credentials in Authorization header", code="invalid_token")
-
-

@@ -72,9 +72,7 @@ def iso_date(seconds: int) -> str:
 
 def commit_info(commit: Commit) -> CommitInfo:
     """Describe a commit."""
-    return CommitInfo(
-        commit.oid.hex(), commit.title, commit.message, [{"user": commit.author}], iso_date(commit.date)
-    )
+    return CommitInfo(commit.oid.hex(), commit.title, commit.message, [{"user": commit.author}], iso_date(commit.date))
 
 
 def _pointer_bytes(blob: Blob) -> int:

@@ -52,9 +52,7 @@ def apply_commit(
                 tx, repo.id, tree=tree, parent=base.oid, title=title, message=description, author=user, date=now
             )
         if create_pull:
-            number = open_pull(
-                tx, repo.id, title=title, description=description, author=user, now_s=now, head=head
-            )
+            number = open_pull(tx, repo.id, title=title, description=description, author=user, now_s=now, head=head)
             return Committed(head, number)
         if head != target.oid:
             set_ref(tx, repo.id, target.name, head)
@@ -62,9 +60,7 @@ def apply_commit(
     return Committed(head, None)
 
 
-def _target(
-    tx: sqlite3.Connection, repo: Repo, revision: str, parent: str | None, *, create_pull: bool
-) -> Ref:
+def _target(tx: sqlite3.Connection, repo: Repo, revision: str, parent: str | None, *, create_pull: bool) -> Ref:
     """The ref to move, at the commit to build on. A pull request builds on `parent` if one is given."""
     if create_pull:
         return Ref("", resolve(tx, repo.id, parent or revision))

@@ -51,16 +51,13 @@ class PlainDownloads:
         )
 
     def by_hash(self, request: Request) -> AnyResponse:
-        """Send a file by its xet hash, if it is in a repository that the caller may read."""
-        digest = request.params["hash"].lower()
-        if len(digest) != 64 or not set(digest) <= set(string.hexdigits):
-            raise RequestError("a hash is 64 hex digits", code="bad_hash")
-        file = readable_file(self._hub, request, digest)
+        """Send a file by its xet hash or SHA-256, if it is in a repository that the caller may read."""
+        file = readable_file(self._hub, request, request.params["hash"])
         return file_response(
             request,
             size=file.size,
             etag=str(file.hash),
-            headers=_headers(digest),
+            headers=_headers(str(file.hash)),
             open_range=lambda start, end: self._hub.store.open(file, start, end),
         )
 

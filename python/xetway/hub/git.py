@@ -1,6 +1,6 @@
-"""Git's object formats: ids, trees, commits, and the pointer text that stands for an LFS file.
+r"""Git's object formats: ids, trees, commits, and the pointer text that stands for an LFS file.
 
-Bytes and values only; nothing is stored here. An object's id is the SHA-1 of ``<kind> <length>\\0<data>``
+Bytes and values only; nothing is stored here. An object's id is the SHA-1 of ``<kind> <length>\0<data>``
 (git-scm.com, "Git Internals - Git Objects"; the pointer is git-lfs ``docs/spec.md``).
 
 A tree is a run of records, sorted by name as if folders ended in a slash:
@@ -72,9 +72,7 @@ def sort_key(entry: TreeEntry) -> bytes:
 
 def encode_tree(entries: Iterable[TreeEntry]) -> bytes:
     """Return the bytes of a tree; sorts the entries."""
-    return b"".join(
-        f"{entry.mode} {entry.name}\0".encode() + entry.oid for entry in sorted(entries, key=sort_key)
-    )
+    return b"".join(f"{entry.mode} {entry.name}\0".encode() + entry.oid for entry in sorted(entries, key=sort_key))
 
 
 def parse_tree(data: bytes) -> list[TreeEntry]:

@@ -60,9 +60,7 @@ def get_commit(tx: sqlite3.Connection, repo_id: int, oid: bytes) -> Commit:
     return Commit(*row)
 
 
-def history_page(
-    tx: sqlite3.Connection, repo_id: int, oid: bytes, limit: int
-) -> tuple[list[Commit], bytes | None]:
+def history_page(tx: sqlite3.Connection, repo_id: int, oid: bytes, limit: int) -> tuple[list[Commit], bytes | None]:
     """Return up to `limit` commits from `oid` back, and where the next page starts."""
     commits: list[Commit] = []
     current: bytes | None = oid

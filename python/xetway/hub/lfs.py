@@ -1,7 +1,7 @@
 """LFS objects for clients without xet: signed addresses, and the batch answer that hands them out.
 
-Source: git-lfs ``docs/api/batch.md`` (transfer ``basic``), and the transfer ``xet`` by which Hub clients learn that they
-should upload through the content store instead.
+Source: git-lfs ``docs/api/batch.md`` (transfer ``basic``), and the transfer ``xet`` by which Hub clients learn that
+they should upload through the content store instead.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class BatchRequest(msgspec.Struct, frozen=True):
 
     operation: Literal["upload", "download"]
     objects: list[LfsObject]
-    transfers: list[str] = ["basic"]
+    transfers: tuple[str, ...] = ("basic",)
 
 
 class LfsAction(msgspec.Struct, frozen=True):
@@ -87,7 +87,9 @@ class LfsUrls:
         signature = self._signature(action, repo_id, item, expires)
         return f"/lfs-objects/{action}/{repo_id}/{item.oid}?n={item.size}&e={expires}&s={signature}"
 
-    def check(self, action: Action, params: dict[str, str], query: Callable[[str], str | None]) -> tuple[int, LfsObject]:
+    def check(
+        self, action: Action, params: dict[str, str], query: Callable[[str], str | None]
+    ) -> tuple[int, LfsObject]:
         """Return the repository and the object that an address is for.
 
         Raises:
@@ -98,7 +100,9 @@ class LfsUrls:
             raise ForbiddenError("this address is not signed", code="bad_signature")
         repo_id, size, expires = map(int, numbers)
         item = LfsObject(params["oid"], size)
-        if not hmac.compare_digest((query("s") or "").encode(), self._signature(action, repo_id, item, expires).encode()):
+        if not hmac.compare_digest(
+            (query("s") or "").encode(), self._signature(action, repo_id, item, expires).encode()
+        ):
             raise ForbiddenError("the signature of this address is wrong", code="bad_signature")
         if expires < self._now():
             raise ForbiddenError("this address has expired; ask for the batch again", code="expired_url")
@@ -121,7 +125,8 @@ def answer_batch(
     valid = all(is_sha256(item.oid) and 0 <= item.size < 1 << 50 for item in request.objects)
     if not valid or len(request.objects) > MAX_OBJECTS:
         raise RequestError(
-            f"a batch has at most {MAX_OBJECTS} objects, each with a SHA-256 in lower case and a size", code="bad_lfs_batch"
+            f"a batch has at most {MAX_OBJECTS} objects, each with a SHA-256 in lower case and a size",
+            code="bad_lfs_batch",
         )
     answers = []
     for item in request.objects:

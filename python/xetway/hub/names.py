@@ -30,8 +30,23 @@ _HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHORT_OID = re.compile(r"[0-9a-f]{7,40}")
 # First or second parts of addresses that mean something else.
 _RESERVED_NAMESPACES = frozenset(
-    "api models datasets spaces kernels buckets download download-hash health metrics lfs-objects xorb-data v1 v2 "
-    "xorbs shards chunks reconstructions xorb-grants docs dashboard static".split()
+    (
+        *(
+            "api",
+            "models",
+            "datasets",
+            "spaces",
+            "kernels",
+            "buckets",
+            "docs",
+            "dashboard",
+            "static",
+            "health",
+            "metrics",
+        ),
+        *("download", "download-hash", "lfs-objects", "xorb-data"),
+        *("v1", "v2", "xorbs", "shards", "chunks", "reconstructions", "xorb-grants"),
+    )
 )
 _RESERVED_NAMES = frozenset(("resolve", "raw", "revision", "tree", "refs"))
 
@@ -108,18 +123,20 @@ def check_path(path: str) -> str:
 
 def _path_fault(path: str) -> str | None:
     try:
-        raw = path.encode()
+        length = len(path.encode())
     except UnicodeEncodeError:
         return "it has half a surrogate pair"
-    if len(raw) > MAX_PATH_BYTES:
+    if length > MAX_PATH_BYTES:
         return f"it is longer than {MAX_PATH_BYTES} bytes"
     if "\\" in path or any(unicodedata.category(character) == "Cc" for character in path):
         return "it has a backslash or a control character"
-    for part in path.split("/"):
-        if part in {"", ".", ".."}:
-            return "it has an empty, '.' or '..' part"
-        if len(part.encode()) > MAX_NAME_BYTES:
-            return f"a part of it is longer than {MAX_NAME_BYTES} bytes"
-        if part.rstrip(". ").lower() in {".git", "git~1"}:
-            return "no part of it may be .git"
-    return None
+    return next((fault for part in path.split("/") if (fault := _part_fault(part))), None)
+
+
+def _part_fault(part: str) -> str | None:
+    if part in {"", ".", ".."}:
+        return "it has an empty, '.' or '..' part"
+    if len(part.encode()) > MAX_NAME_BYTES:
+        return f"a part of it is longer than {MAX_NAME_BYTES} bytes"
+    # As file systems that fold case, or drop dots and spaces at the end, would see it.
+    return "no part of it may be .git" if part.rstrip(". ").lower() in {".git", "git~1"} else None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from types import TracebackType
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import msgspec
 
@@ -108,7 +108,7 @@ class Payload:
         self._header: _Header | None = None
         self.changes: list[Change] = []
 
-    def __enter__(self) -> Payload:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -231,5 +231,7 @@ def _malformed(reason: str) -> RequestError:
 
 def _too_large() -> RequestError:
     return RequestError(
-        f"a regular file has at most {MAX_REGULAR_BYTES} bytes; upload it as LFS", code="regular_file_too_large", status=413
+        f"a regular file has at most {MAX_REGULAR_BYTES} bytes; upload it as LFS",
+        code="regular_file_too_large",
+        status=413,
     )

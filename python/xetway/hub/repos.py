@@ -7,23 +7,22 @@ import sqlite3
 import msgspec
 
 from xetway.errors import ConflictError, NotFoundError
+from xetway.hub.git import FILE_MODE, TreeEntry
 from xetway.hub.history import add_commit
 from xetway.hub.names import PREFIXES, RepoType, check_repo_name
 from xetway.hub.objects import put_content, put_tree
 from xetway.hub.revisions import MAIN, set_ref
-from xetway.hub.git import FILE_MODE, TreeEntry
 
 _COLUMNS = "id, type, namespace, name, private, sdk, created_at, updated_at"
 
 # Which files clients should store as LFS, the way the Hub's own new repositories say it.
-ATTRIBUTES = "".join(
-    f"{pattern} filter=lfs diff=lfs merge=lfs -text\n"
-    for pattern in (
-        "*.7z *.arrow *.bin *.bz2 *.ckpt *.ftz *.gguf *.gz *.h5 *.joblib *.lfs.* *.mlmodel *.model *.msgpack *.npy *.npz "
-        "*.onnx *.ot *.parquet *.pb *.pickle *.pkl *.pt *.pth *.rar *.safetensors saved_model/**/* *.tar.* *.tar "
-        "*.tflite *.tgz *.wasm *.xz *.zip *.zst *tfevents*"
-    ).split()
-).encode("ascii")
+_LFS_PATTERNS = (
+    *("*.7z", "*.arrow", "*.bin", "*.bz2", "*.ckpt", "*.ftz", "*.gguf", "*.gz", "*.h5", "*.joblib", "*.lfs.*"),
+    *("*.mlmodel", "*.model", "*.msgpack", "*.npy", "*.npz", "*.onnx", "*.ot", "*.parquet", "*.pb", "*.pickle"),
+    *("*.pkl", "*.pt", "*.pth", "*.rar", "*.safetensors", "saved_model/**/*", "*.tar.*", "*.tar", "*.tflite"),
+    *("*.tgz", "*.wasm", "*.xz", "*.zip", "*.zst", "*tfevents*"),
+)
+ATTRIBUTES = "".join(f"{pattern} filter=lfs diff=lfs merge=lfs -text\n" for pattern in _LFS_PATTERNS).encode("ascii")
 
 
 class Repo(msgspec.Struct, frozen=True):
@@ -86,7 +85,8 @@ def list_repos(
     tx: sqlite3.Connection, kind: RepoType, *, search: str | None, author: str | None, before: int | None, limit: int
 ) -> list[Repo]:
     """Return repositories, newest first, those with an id under `before`; private ones included."""
-    where, values = ["type = ?"], [kind]
+    where: list[str] = ["type = ?"]
+    values: list[str] = [kind]
     if search:
         where.append("instr(lower(namespace || '/' || name), lower(?)) > 0")
         values.append(search)
@@ -130,7 +130,9 @@ def create_repo(
     ).lastrowid
     assert repo_id is not None
     tree = put_tree(tx, [TreeEntry(".gitattributes", FILE_MODE, put_content(tx, ATTRIBUTES))])
-    commit = add_commit(tx, repo_id, tree=tree, parent=None, title="initial commit", message="", author=user, date=now_s)
+    commit = add_commit(
+        tx, repo_id, tree=tree, parent=None, title="initial commit", message="", author=user, date=now_s
+    )
     set_ref(tx, repo_id, MAIN, commit)
     return Repo(repo_id, kind, namespace, name, private, sdk, now_s, now_s)
 

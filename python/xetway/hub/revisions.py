@@ -142,5 +142,3 @@ def delete_ref(tx: sqlite3.Connection, repo_id: int, prefix: str, word: str) -> 
         raise ForbiddenError("the main branch cannot be deleted", code="protected_branch")
     if not tx.execute("DELETE FROM refs WHERE repo_id = ? AND name = ?", (repo_id, name)).rowcount:
         raise revision_not_found(word)
-
-

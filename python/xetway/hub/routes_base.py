@@ -11,8 +11,10 @@ MAX_JSON_BYTES = 8 * 1024 * 1024
 
 
 class RepoRoutes:
-    """Handlers for repositories of one type. Paths name one as ``{namespace}/{name}``, or as ``{name}`` alone,
-    which no repository here is called, so that clients get the error they understand.
+    """Handlers for repositories of one type.
+
+    Paths name a repository as ``{namespace}/{name}``, or as ``{name}`` alone, which none here is called, so that
+    clients get the error they understand.
     """
 
     def __init__(self, hub: Hub, kind: RepoType) -> None:

@@ -197,7 +197,7 @@ class RepoInfo(RepoRoutes):
         self.writable(request)
         return json_response({})
 
-    def single(self, request: Request) -> Response:
+    def single(self, _request: Request) -> Response:
         """Answer for a repository name without a namespace."""
         raise repo_not_found()
 

@@ -1,31 +1,52 @@
 //! Bytes in: any object with the buffer protocol, borrowed without a copy.
 //!
-//! The only `unsafe` of the extension is here.
+//! The only `unsafe` of the extension is here. `pyo3::buffer` is not used because it asks for more than
+//! bytes: it refuses `ctypes` arrays (no strides) and numpy arrays whose item type has no format
+//! character (`bfloat16`, `datetime64`).
 #![allow(unsafe_code)]
 
-use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyBufferError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 
 /// The bytes of a C-contiguous buffer of any item type, which stays exported until this is dropped.
-pub(crate) struct Bytes(PyUntypedBuffer);
+///
+/// The `Py_buffer` is boxed because exporters may keep pointers into it.
+pub(crate) struct Bytes(Box<ffi::Py_buffer>);
+
+// SAFETY: a `Py_buffer` is plain data that belongs to nobody else. It may be moved to another thread and
+// read there: its pointers stay valid until it is released, and it is released with the interpreter
+// attached, whichever thread that is.
+unsafe impl Send for Bytes {}
+// SAFETY: as above; a shared reference only reads the pointer, the length and the bytes.
+unsafe impl Sync for Bytes {}
 
 impl Bytes {
     /// Return the bytes. They may be used without the interpreter lock.
     pub(crate) fn as_slice(&self) -> &[u8] {
-        let length = self.0.len_bytes();
+        let length = usize::try_from(self.0.len).unwrap_or_default();
         if length == 0 {
             // An exporter of nothing may give a null pointer.
             return &[];
         }
-        // SAFETY: `extract` checked that the buffer is C-contiguous, so `buf_ptr` points to `len_bytes`
-        // initialised bytes. The export is held by `self`: the exporter keeps the memory in place and
-        // alive until it is released, which the lifetime of the slice prevents. What the type system
-        // can't rule out is that Python code writes to a mutable buffer while we read it without the
-        // interpreter lock. As with `hashlib`, that is the caller's mistake and documented as one; its
-        // result is a value computed from mixed bytes: the code that reads them checks every length and
-        // index it derives from them, and keeps no reference to them after the call.
-        unsafe { std::slice::from_raw_parts(self.0.buf_ptr().cast::<u8>().cast_const(), length) }
+        // SAFETY: the exporter granted a request for `PyBUF_SIMPLE`, so `buf` points to `len` initialised
+        // bytes in a row. The export is held by `self`: the exporter keeps the memory in place and alive
+        // until it is released, which the lifetime of the slice prevents. What the type system can't rule
+        // out is that Python code writes to a mutable buffer while we read it without the interpreter lock.
+        // As with `hashlib`, that is the caller's mistake and documented as one; its result is a value
+        // computed from mixed bytes: the code that reads them checks every length and index it derives
+        // from them, and keeps no reference to them after the call.
+        unsafe { std::slice::from_raw_parts(self.0.buf.cast::<u8>().cast_const(), length) }
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        Python::attach(|_| {
+            // SAFETY: `extract` filled the struct by a successful `PyObject_GetBuffer`, this is the only
+            // release of it, and the interpreter is attached.
+            unsafe { ffi::PyBuffer_Release(&raw mut *self.0) }
+        });
     }
 }
 
@@ -33,12 +54,22 @@ impl<'py> FromPyObject<'_, 'py> for Bytes {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        let buffer = PyUntypedBuffer::get(&object)?;
-        if !buffer.is_c_contiguous() {
-            return Err(PyBufferError::new_err(
-                "the buffer is not C-contiguous: pass a contiguous copy, for numpy `numpy.ascontiguousarray(array)`",
-            ));
+        let py = object.py();
+        let mut view = Box::new(ffi::Py_buffer::new());
+        // SAFETY: `object` is a live object, `view` is valid for writes, and the interpreter is attached.
+        // On failure nothing is exported and an exception is set; then `view` is dropped unreleased.
+        let status = unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut *view, ffi::PyBUF_SIMPLE) };
+        if status == 0 {
+            return Ok(Self(view));
         }
-        Ok(Self(buffer))
+        let error = PyErr::fetch(py);
+        // numpy says ValueError where the protocol says BufferError.
+        if error.is_instance_of::<PyBufferError>(py) || error.is_instance_of::<pyo3::exceptions::PyValueError>(py) {
+            let message = "the buffer is not C-contiguous: pass a contiguous copy, such as numpy.ascontiguousarray(array)";
+            let refusal = PyBufferError::new_err(message);
+            refusal.set_cause(py, Some(error));
+            return Err(refusal);
+        }
+        Err(error)
     }
 }
