@@ -70,7 +70,7 @@ def test_an_interrupt_stops_it_too(make_server: Callable[..., ServerProcess]) ->
     server = make_server()
     before = time.monotonic()
     os.kill(server.process.pid, 2)
-    assert server.process.wait(10) == 0
+    assert server.process.wait(10) == server.stop() == 0
     assert time.monotonic() - before < 3
 
 
@@ -92,14 +92,14 @@ def test_a_worker_that_dies_ends_the_server(make_server: Callable[..., ServerPro
     if len(server.pids()) < 2:
         pytest.skip("children are found through /proc")
     os.kill(server.pids()[1], 9)
-    assert server.process.wait(10) == 1
+    assert server.process.wait(10) == server.stop() == 1
 
 
 def test_workers_end_when_the_first_process_is_killed(make_server: Callable[..., ServerProcess]) -> None:
     server = make_server("--workers", "2")
     child = server.pids()[-1]
     server.process.kill()
-    server.process.wait()
+    assert server.process.wait(10) == server.stop() == -9
     deadline = time.monotonic() + 10
     while Path(f"/proc/{child}").exists() and "zombie" not in Path(f"/proc/{child}/status").read_text():
         assert time.monotonic() < deadline

@@ -58,9 +58,9 @@ pub(crate) fn os_error(py: Python<'_>, error: &io::Error, message: &str, path: O
         return PyOSError::new_err(message.to_owned());
     };
     let arguments = if cfg!(windows) {
-        (0, message, path, Some(number))
+        (0, message, path.map(Path::as_os_str), Some(number))
     } else {
-        (number, message, path, None)
+        (number, message, path.map(Path::as_os_str), None)
     };
     match py.get_type::<PyOSError>().call1(arguments) {
         Ok(error) => PyErr::from_value(error),
