@@ -17,7 +17,8 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     # hf_xet 1.2 speaks the unversioned CAS routes and uploads through the LFS batch
     "hub036": ("huggingface_hub==0.36.2", "hf_xet==1.2.0"),
     # hf_xet 1.5 mixes versioned and unversioned ones
-    "hub150": ("huggingface_hub==1.5.0", "hf_xet==1.5.1"),
+    # (its `hf` imports click, which today's typer no longer brings along)
+    "hub150": ("huggingface_hub==1.5.0", "hf_xet==1.5.1", "click==8.1.8", "typer==0.29.2"),
     "transformers": ("transformers==5.23.0", "torch==2.15.0", "huggingface_hub==2.4.0", "hf_xet==1.8.0"),
 }
 

@@ -122,15 +122,15 @@ class ServerProcess:
         """All that the server has written so far."""
         return "\n".join(self.lines)
 
-    def wait_for_log(self, text: str, timeout_s: float = 10.0) -> str:
-        """The first log line with `text` in it, waited for. Raises AssertionError when it does not come."""
+    def wait_for_log(self, *words: str, timeout_s: float = 10.0) -> str:
+        """The first log line with all `words` in it, waited for. Raises AssertionError when it does not come."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             for line in list(self.lines):
-                if text in line:
+                if all(word in line for word in words):
                     return line
             self._reader.join(0.02)
-        raise AssertionError(f"no log line with {text!r}:\n{self.log}")
+        raise AssertionError(f"no log line with {words}:\n{self.log}")
 
     def pids(self) -> list[int]:
         """The server's process and its children (Linux; elsewhere only the process itself)."""

@@ -14,6 +14,7 @@ The socket stays bound, never listening, until the end: a port that the system c
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import http.client
 import logging
@@ -25,6 +26,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import NoReturn
 
 import msgspec
 
@@ -42,6 +44,9 @@ logger = logging.getLogger("xetway")
 # keeps a flood under 40 MiB. Requests beyond the worker threads queue; connections beyond this wait in the backlog.
 MAX_CONNECTIONS = 4096
 BACKLOG = 1024
+# What one connection may buffer either way; with it the largest request head that is parsed at all. Larger values take
+# uploads in fewer, larger pieces, and cost this much more for each client that does not read.
+CONNECTION_BUFFER_BYTES = 128 * 1024
 # A transfer that is still running when the server is told to stop may go on for so long.
 STOP_GRACE_S = 3.0
 # After that it is cut off; a client that does not even take the end of its connection is left behind.
@@ -75,7 +80,7 @@ def listen_exclusively(host: str, port: int) -> socket.socket:
 
 
 def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code. Blocking.
+    """Serve until SIGTERM or SIGINT; returns the exit code, for `leave`. Blocking.
 
     Raises:
         ConfigError: The port or the data folder cannot be used.
@@ -91,9 +96,23 @@ def run(settings: Settings) -> int:
         return code or workers.exit_code
 
 
+def leave(code: int) -> NoReturn:
+    """End the process here and now, after what was registered for its end.
+
+    Not by returning: a thread of Granian's may still be letting go of the interpreter when that is torn down, and
+    then aborts the process (about once in thirty stops that came at a bad moment).
+    """
+    atexit._run_exitfuncs()  # noqa: SLF001
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 async def serve(application: Application, settings: Settings, ready: Callable[[], None]) -> int:
     """Answer requests until a signal comes; calls `ready` (in a thread) when they are answered."""
     from granian.constants import HTTPModes, Interfaces  # noqa: PLC0415  (only a server needs it)
+    from granian.http import HTTP1Settings  # noqa: PLC0415
     from granian.server.embed import Server  # noqa: PLC0415
 
     server = Server(
@@ -102,6 +121,7 @@ async def serve(application: Application, settings: Settings, ready: Callable[[]
         port=settings.port,
         interface=Interfaces.ASGI,
         http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(max_buffer_size=CONNECTION_BUFFER_BYTES),
         websockets=False,
         backlog=BACKLOG,
         backpressure=MAX_CONNECTIONS,

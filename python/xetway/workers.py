@@ -81,12 +81,12 @@ def _stop_with(pipe: IO[bytes]) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _main() -> int:
+def _main() -> None:
     """Be a worker."""
     import asyncio  # noqa: PLC0415
 
     from xetway.build import build  # noqa: PLC0415
-    from xetway.serve import configure_logging, serve  # noqa: PLC0415
+    from xetway.serve import configure_logging, leave, serve  # noqa: PLC0415
 
     line = sys.stdin.buffer.readline()
     settings = msgspec.json.decode(line, type=Settings, dec_hook=lambda kind, value: kind(value))
@@ -98,8 +98,8 @@ def _main() -> int:
         sys.stdout.buffer.write(_READY)
         sys.stdout.buffer.flush()
 
-    return asyncio.run(serve(application, settings, ready))
+    leave(asyncio.run(serve(application, settings, ready)))
 
 
 if __name__ == "__main__":
-    sys.exit(_main())
+    _main()

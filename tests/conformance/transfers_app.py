@@ -18,7 +18,7 @@ from xetway.http.ranges import file_response
 from xetway.http.request import Request
 from xetway.http.response import AnyResponse, Response, StreamResponse, json_response
 from xetway.http.router import Router
-from xetway.serve import configure_logging, listen_exclusively, serve
+from xetway.serve import configure_logging, leave, listen_exclusively, serve
 from xetway.settings import Settings
 from xetway.web import pages
 
@@ -96,7 +96,7 @@ def wait(request: Request) -> Response:
     return json_response("done")
 
 
-def main() -> int:
+def main() -> None:
     router = Router(pages.routes())
     router.add("GET|HEAD", "/zeros/{size}", zeros)
     router.add("GET", "/broken/{at}", broken)
@@ -112,8 +112,8 @@ def main() -> int:
         def ready() -> None:
             print(f"xetway listening on http://127.0.0.1:{settings.port}", flush=True)
 
-        return asyncio.run(serve(Application(router), settings, ready))
+        leave(asyncio.run(serve(Application(router), settings, ready)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

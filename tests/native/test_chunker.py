@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import xetway
 from tests.native import oracle, vectors
+from tests.native.process import peak_bytes
 from xetway import Chunker, StateError
 
 CONTENTS = {name: (make(), *expected) for name, make, *expected in vectors.CONTENT}
@@ -54,7 +55,7 @@ def test_the_answer_is_an_array_of_its_own():
     assert xetway.chunk_boundaries(b"").shape == (0,)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32), st.integers(0, 400_000), st.sampled_from([1, 2, 3, 16, 256]))
 def test_boundaries_agree_with_the_oracle(seed, size, values):
     data = (np.random.default_rng(seed).integers(0, values, size, dtype=np.uint8)).tobytes()
@@ -72,7 +73,7 @@ def test_pieces_do_not_matter(step):
     assert ends == xetway.chunk_boundaries(data).tolist()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 120_000), max_size=12))
 def test_random_pieces_do_not_matter(sizes):
     data = CONTENTS["sm 0 1000000"][0][: sum(sizes)]
@@ -116,8 +117,3 @@ def test_hash_file_needs_no_memory_for_the_file(tmp_path):
     before = peak_bytes()
     assert xetway.hash_file(path).size == 300_000_000
     assert peak_bytes() - before < 16 * 1024 * 1024
-
-
-def peak_bytes():
-    resource = pytest.importorskip("resource")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -3,7 +3,7 @@
 import lz4.frame
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import xetway
@@ -24,8 +24,7 @@ SAMPLES = {
 
 
 def payload(data, scheme):
-    grouped = oracle.group(data) if scheme == Scheme.BYTE_GROUPING_LZ4 else data
-    return grouped
+    return oracle.group(data) if scheme == Scheme.BYTE_GROUPING_LZ4 else data
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -60,7 +59,6 @@ def test_every_legal_frame_is_read(scheme, block_size, linked, checks, sized):
         assert xetway.decompress(frame, scheme, len(data)) == data
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=5000), st.sampled_from(SCHEMES), st.integers(1, 30))
 def test_any_data_round_trips(data, scheme, times):
     data = (data * times)[:131_072]
@@ -120,7 +118,6 @@ def test_a_flipped_bit_never_gives_other_bytes_of_a_checked_frame(scheme):
         assert found == data
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=2000), st.sampled_from(SCHEMES), st.integers(0, 140_000))
 def test_garbage_is_refused_or_has_the_length_asked_for(garbage, scheme, size):
     for data in (garbage, xetway.compress(b"", 1)[:7] + garbage):

@@ -59,7 +59,9 @@ def test_hash_is_immutable_and_is_no_text():
     assert type(value.hex) is str
 
 
-@pytest.mark.parametrize("text", ["", "0" * 63, "0" * 65, "g" + "0" * 63, "0" * 62 + "é", " " + "0" * 63, "0x" + "0" * 62])
+@pytest.mark.parametrize(
+    "text", ["", "0" * 63, "0" * 65, "g" + "0" * 63, "0" * 62 + "é", " " + "0" * 63, "0x" + "0" * 62]
+)
 def test_bad_text_is_refused(text):
     with pytest.raises(FormatError) as caught:
         Hash(text)

@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import xetway
@@ -69,7 +69,6 @@ def test_the_oracle_reads_our_xorb(scheme):
     assert data[xorb.stored_bytes :] == oracle.footer(bytes(name), listed)
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=3000), min_size=1, max_size=12), st.booleans())
 def test_any_chunks_round_trip(parts, footer):
     data, xorb = xetway.build_xorb(parts, footer=footer)

@@ -42,7 +42,7 @@ def xetway() -> None:
 @click.option("--public-url", metavar="URL", help="How clients reach this server, if a proxy hides it.")
 @click.option("--workers", metavar="N", help="Server processes.  [1]")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [info]")
-def serve(open_: bool | None, **options: str | None) -> int:
+def serve(open_: bool | None, **options: str | None) -> None:
     """Run the server until it is interrupted.
 
     It prints one line when it answers: "xetway listening on http://ADDRESS:PORT". The log goes to stderr.
@@ -57,9 +57,9 @@ def serve(open_: bool | None, **options: str | None) -> int:
     from xetway.settings import load  # noqa: PLC0415
 
     settings = load({**options, "open": open_})
-    from xetway.serve import run  # noqa: PLC0415
+    from xetway.serve import leave, run  # noqa: PLC0415
 
-    return run(settings)
+    leave(run(settings))
 
 
 xetway.add_command(token)

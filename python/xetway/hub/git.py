@@ -34,6 +34,7 @@ FILE_MODE = "100644"
 OID_BYTES = 20
 EMPTY_TREE = bytes.fromhex("4b825dc642cb6eb9a060e54bf8d69288fbee4904")
 
+_RECORD = re.compile(rb"([0-7]{5,6}) ([^\0]+)\0(.{20})", re.DOTALL)
 _POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize (0|[1-9][0-9]{0,18})\n"
 )
@@ -81,16 +82,11 @@ def parse_tree(data: bytes) -> list[TreeEntry]:
     Raises:
         FormatError: `bad_tree`.
     """
-    entries, at = [], 0
-    while at < len(data):
-        space = data.find(b" ", at)
-        nul = data.find(b"\0", space)
-        end = nul + 1 + OID_BYTES
-        if space < 0 or nul < 0 or end > len(data):
-            raise FormatError("a tree ends inside a record", code="bad_tree", format="git tree", offset=at)
-        entries.append(TreeEntry(data[space + 1 : nul].decode(), data[at:space].decode("ascii"), data[nul + 1 : end]))
-        at = end
-    return entries
+    records = _RECORD.findall(data)
+    # The records found must follow each other without a gap: mode, space, name, NUL, id.
+    if sum(len(mode) + len(name) for mode, name, _ in records) + len(records) * (2 + OID_BYTES) != len(data):
+        raise FormatError("a tree has bytes that are no record", code="bad_tree", format="git tree")
+    return [TreeEntry(name.decode(), mode.decode("ascii"), oid) for mode, name, oid in records]
 
 
 def encode_commit(tree: bytes, parent: bytes | None, author: str, date: int, message: str) -> bytes:

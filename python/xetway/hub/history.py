@@ -8,8 +8,9 @@ from collections.abc import Iterable
 import msgspec
 
 from xetway.errors import StoreCorruptionError
-from xetway.hub.git import TreeEntry, encode_commit
-from xetway.hub.objects import get_tree, put_object
+from xetway.hub.git import encode_commit
+from xetway.hub.objects import put_object
+from xetway.hub.trees import TreeReader
 
 
 class Commit(msgspec.Struct, frozen=True):
@@ -70,42 +71,28 @@ def history_page(tx: sqlite3.Connection, repo_id: int, oid: bytes, limit: int) -
     return commits, current
 
 
-class _TreeCache:
-    """Trees as they are met again and again when neighbouring commits are compared."""
-
-    def __init__(self, tx: sqlite3.Connection) -> None:
-        self._tx = tx
-        self._trees: dict[bytes, dict[str, TreeEntry]] = {}
-
-    def find(self, root: bytes, path: str) -> bytes | None:
-        """The id of what is at a path."""
-        oid = root
-        for part in path.split("/"):
-            if oid not in self._trees:
-                self._trees[oid] = {entry.name: entry for entry in get_tree(self._tx, oid)}
-            entry = self._trees[oid].get(part)
-            if entry is None:
-                return None
-            oid = entry.oid
-            if not entry.is_folder:
-                # A file has nothing inside; only the last part of a path that exists leads here.
-                return oid
-        return oid
-
-
 def last_commits(tx: sqlite3.Connection, repo_id: int, head: bytes, paths: Iterable[str]) -> dict[str, Commit]:
     """Return for each path of `head`'s tree the commit that last changed it."""
-    trees = _TreeCache(tx)
-    commit = get_commit(tx, repo_id, head)
-    pending = {path: trees.find(commit.tree, path) for path in paths}
+    trees = TreeReader(tx)
+    pending = set(paths)
     found: dict[str, Commit] = {}
+    commit = get_commit(tx, repo_id, head)
     while pending and commit.parent is not None:
         parent = get_commit(tx, repo_id, commit.parent)
-        if parent.tree != commit.tree:
-            changed = [path for path, oid in pending.items() if trees.find(parent.tree, path) != oid]
-            for path in changed:
-                del pending[path]
-                found[path] = commit
+        changed = _changed(trees, commit.tree, parent.tree, pending) if parent.tree != commit.tree else ()
+        found.update(dict.fromkeys(changed, commit))
+        pending.difference_update(changed)
         commit = parent
     found.update(dict.fromkeys(pending, commit))
     return found
+
+
+def _changed(trees: TreeReader, tree: bytes, former: bytes, paths: set[str]) -> list[str]:
+    """The paths that are not the same in both trees."""
+    top, former_top = trees.folder(tree), trees.folder(former)
+    touched = {name for name in {path.partition("/")[0] for path in paths} if top.get(name) != former_top.get(name)}
+    return [
+        path
+        for path in paths
+        if path.partition("/")[0] in touched and trees.find(tree, path) != trees.find(former, path)
+    ]

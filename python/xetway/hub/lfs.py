@@ -62,6 +62,8 @@ class LfsAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
 
     oid: str
     size: int
+    # Keeps git-lfs from asking for a password; the addresses are signed.
+    authenticated: bool
     actions: dict[str, LfsAction] | None = None
     error: LfsError | None = None
 
@@ -142,6 +144,7 @@ def answer_batch(
             LfsAnswer(
                 item.oid,
                 item.size,
+                True,
                 {action: LfsAction(base_url + urls.make(action, repo_id, item)) for action in wanted} or None,
                 LfsError(404, "the repository has no such object") if missing else None,
             )

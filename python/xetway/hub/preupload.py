@@ -15,7 +15,7 @@ import msgspec
 from xetway.hub.git import TreeEntry
 from xetway.hub.names import normalize_path
 from xetway.hub.objects import MAX_INLINE_BYTES, Blob, get_blobs, get_content
-from xetway.hub.trees import find_entry
+from xetway.hub.trees import TreeReader, find_entry
 
 UploadMode = Literal["lfs", "regular"]
 _ATTRIBUTES = ".gitattributes"
@@ -113,9 +113,10 @@ def plan_uploads(tx: sqlite3.Connection, tree: bytes, files: Iterable[FileToUplo
     """Decide for all files of a request, against a revision's root tree."""
     files = list(files)
     rules = rules_of(tx, tree)
+    trees = TreeReader(tx)
     entries: dict[str, TreeEntry] = {}
     for file in files:
-        entry = find_entry(tx, tree, normalize_path(file.path))
+        entry = trees.find(tree, normalize_path(file.path))
         if entry is not None and not entry.is_folder:
             entries[file.path] = entry
     blobs: dict[bytes, Blob] = get_blobs(tx, (entry.oid for entry in entries.values()))

@@ -117,6 +117,49 @@ def create_repo(
         RequestError: `bad_repo_name`.
         ConflictError: `repo_exists`.
     """
+    repo = _new_repo(tx, kind, namespace, name, user=user, private=private, sdk=sdk, now_s=now_s)
+    tree = put_tree(tx, [TreeEntry(".gitattributes", FILE_MODE, put_content(tx, ATTRIBUTES))])
+    commit = add_commit(
+        tx, repo.id, tree=tree, parent=None, title="initial commit", message="", author=user, date=now_s
+    )
+    set_ref(tx, repo.id, MAIN, commit)
+    return repo
+
+
+def duplicate_repo(
+    tx: sqlite3.Connection, source: Repo, namespace: str, name: str, *, user: str, private: bool, now_s: int
+) -> Repo:
+    """Create a repository with all branches, tags, history and files of another.
+
+    Raises:
+        RequestError: `bad_repo_name`.
+        ConflictError: `repo_exists`.
+    """
+    repo = _new_repo(tx, source.type, namespace, name, user=user, private=private, sdk=source.sdk, now_s=now_s)
+    for table, columns in (
+        ("commits", "oid, tree, parent, title, message, author, date"),
+        ("refs", "name, oid, message"),
+        ("repo_files", "file, sha256, added_at"),
+    ):
+        where = " AND name NOT LIKE 'refs/pr/%'" if table == "refs" else ""
+        tx.execute(
+            f"INSERT INTO {table} (repo_id, {columns}) SELECT ?, {columns} FROM {table} WHERE repo_id = ?{where}",
+            (repo.id, source.id),
+        )
+    return repo
+
+
+def _new_repo(
+    tx: sqlite3.Connection,
+    kind: RepoType,
+    namespace: str,
+    name: str,
+    *,
+    user: str,
+    private: bool,
+    sdk: str | None,
+    now_s: int,
+) -> Repo:
     check_repo_name(namespace, name)
     values = (kind, namespace, name)
     taken = tx.execute("SELECT 1 FROM repos WHERE type = ? AND namespace = ? AND name = ?", values).fetchone()
@@ -129,12 +172,15 @@ def create_repo(
         (*values, private, sdk, user, now_s, now_s),
     ).lastrowid
     assert repo_id is not None
-    tree = put_tree(tx, [TreeEntry(".gitattributes", FILE_MODE, put_content(tx, ATTRIBUTES))])
-    commit = add_commit(
-        tx, repo_id, tree=tree, parent=None, title="initial commit", message="", author=user, date=now_s
-    )
-    set_ref(tx, repo_id, MAIN, commit)
     return Repo(repo_id, kind, namespace, name, private, sdk, now_s, now_s)
+
+
+def used_bytes(tx: sqlite3.Connection, repo_id: int) -> int:
+    """Return the size of all large files a repository may use, old revisions included, each counted once."""
+    used: int = tx.execute(
+        "SELECT coalesce(sum(size), 0) FROM repo_files JOIN files ON hash = file WHERE repo_id = ?", (repo_id,)
+    ).fetchone()[0]
+    return used
 
 
 def delete_repo(tx: sqlite3.Connection, repo: Repo) -> None:

@@ -8,6 +8,7 @@ from itertools import chain
 from xetway.http.router import Route
 from xetway.hub import (
     routes_commit,
+    routes_copies,
     routes_lfs,
     routes_misc,
     routes_pulls,
@@ -25,6 +26,7 @@ _MODULES = (
     routes_commit,
     routes_resolve,
     routes_lfs,
+    routes_copies,
     routes_misc,
     routes_pulls,
 )

@@ -17,9 +17,18 @@ from xetway.hub.history import get_commit
 from xetway.hub.hub import Hub
 from xetway.hub.names import PREFIXES, REPO_TYPES, RepoType
 from xetway.hub.objects import get_blobs
-from xetway.hub.repos import create_repo, delete_repo, find_repo, list_repos, move_repo, repo_not_found, set_private
+from xetway.hub.repos import (
+    create_repo,
+    delete_repo,
+    find_repo,
+    list_repos,
+    move_repo,
+    repo_not_found,
+    set_private,
+    used_bytes,
+)
 from xetway.hub.revisions import resolve
-from xetway.hub.routes_base import MAX_JSON_BYTES, RepoRoutes
+from xetway.hub.routes_base import MAX_JSON_BYTES, RepoRoutes, already_there, is_private
 from xetway.hub.trees import walk
 
 MAX_LIST = 1_000
@@ -59,15 +68,6 @@ class SettingsBody(msgspec.Struct):
     visibility: str | None = None
 
 
-def _is_private(private: bool | None, visibility: str | None) -> bool | None:
-    """None if neither says."""
-    if visibility is None:
-        return private
-    if visibility not in {"public", "private"}:
-        raise RequestError("the visibility is public or private", code="bad_visibility")
-    return visibility == "private"
-
-
 class Repos:
     """Handlers that name the repository in the body."""
 
@@ -81,7 +81,7 @@ class Repos:
     def _create(self, request: Request, body: CreateBody) -> Response:
         kind = body.type or "model"
         namespace, name = self._split(request, body.organization, body.name)
-        private = bool(_is_private(body.private, body.visibility))
+        private = bool(is_private(body.private, body.visibility))
         with self._hub.db.read() as tx:
             present = find_repo(tx, kind, namespace, name)
         user = self._hub.access.writer(
@@ -94,9 +94,7 @@ class Repos:
                     tx, kind, namespace, name, user=user, private=private, sdk=body.sdk, now_s=self._hub.store.now_s()
                 )
         except ConflictError as error:
-            # Clients asked not to mind read the address from the body of the refusal.
-            value = {"error": error.message, "code": error.code, "url": url}
-            return json_response(value, 409, [("x-error-message", error.message)])
+            return already_there(error, url)
         return json_response({"url": url, "name": repo.full_name, "id": f"{repo.id:024x}"})
 
     async def delete(self, request: Request) -> Response:
@@ -146,8 +144,7 @@ class RepoInfo(RepoRoutes):
                 blobs = get_blobs(tx, (oid for _, oid in files)) if is_true(request.query_one("blobs")) else {}
                 value["siblings"] = [sibling(path, blobs.get(oid)) for path, oid in files]
             if "usedStorage" in expand:
-                used = "SELECT coalesce(sum(size), 0) FROM repo_files JOIN files ON hash = file WHERE repo_id = ?"
-                value["usedStorage"] = tx.execute(used, (repo.id,)).fetchone()[0]
+                value["usedStorage"] = used_bytes(tx, repo.id)
         if expand:
             value = {name: item for name, item in value.items() if name in expand or name in {"_id", "id", "sha"}}
         return json_response(value)
@@ -180,7 +177,7 @@ class RepoInfo(RepoRoutes):
 
     def _settings(self, request: Request, body: SettingsBody) -> Response:
         repo, _ = self.writable(request)
-        private = _is_private(body.private, body.visibility)
+        private = is_private(body.private, body.visibility)
         if private is not None:
             self.hub.access.writer(request, self.kind, repo.namespace, repo.name, private=private)
             with self.hub.db.write() as tx:

@@ -19,7 +19,7 @@ from xetway.hub.hub import Hub
 from xetway.hub.names import REPO_TYPES, is_oid, normalize_path
 from xetway.hub.revisions import resolve
 from xetway.hub.routes_base import MAX_JSON_BYTES, RepoRoutes
-from xetway.hub.trees import entry_not_found, find_entry, walk
+from xetway.hub.trees import TreeReader, entry_not_found, find_entry, walk
 
 PAGE_PATHS = 1_000
 # With expand each path needs a walk through the history.
@@ -75,7 +75,8 @@ class Tree(RepoRoutes):
         paths = dict.fromkeys(normalize_path(path.strip("/")) for path in body.paths)
         with self.hub.db.read() as tx:
             commit = get_commit(tx, repo.id, resolve(tx, repo.id, request.params["revision"]))
-            entries = ((path, find_entry(tx, commit.tree, path)) for path in paths if path)
+            trees = TreeReader(tx)
+            entries = ((path, trees.find(commit.tree, path)) for path in paths if path)
             found = [(path, entry) for path, entry in entries if entry is not None]
             last = last_commits(tx, repo.id, commit.oid, (item for item, _ in found)) if body.expand else None
             infos = path_infos(tx, found, last)

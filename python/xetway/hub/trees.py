@@ -9,6 +9,9 @@ from xetway.errors import NotFoundError, RequestError
 from xetway.hub.git import FILE_MODE, FOLDER_MODE, TreeEntry, sort_key
 from xetway.hub.objects import get_tree, put_tree
 
+# Bounds the memory of a `TreeReader`, some 200 bytes each.
+_REMEMBERED_ENTRIES = 100_000
+
 
 def entry_not_found(path: str, commit: str | None = None) -> NotFoundError:
     """The error for a path that a revision does not have; `commit` lets clients remember that."""
@@ -20,17 +23,38 @@ def entry_not_found(path: str, commit: str | None = None) -> NotFoundError:
     )
 
 
+class TreeReader:
+    """Looks paths up in trees, remembering those it read: many paths share folders, and revisions share most trees."""
+
+    def __init__(self, tx: sqlite3.Connection) -> None:
+        self._tx = tx
+        self._trees: dict[bytes, dict[str, TreeEntry]] = {}
+        self._remembered = 0
+
+    def folder(self, oid: bytes) -> dict[str, TreeEntry]:
+        """Return the entries of a tree by name."""
+        tree = self._trees.get(oid)
+        if tree is None:
+            tree = {entry.name: entry for entry in get_tree(self._tx, oid)}
+            while self._trees and self._remembered + len(tree) > _REMEMBERED_ENTRIES:
+                self._remembered -= len(self._trees.pop(next(iter(self._trees))))
+            self._trees[oid] = tree
+            self._remembered += len(tree)
+        return tree
+
+    def find(self, root: bytes, path: str) -> TreeEntry | None:
+        """Return what is at a path; None if nothing is. The empty path is the root itself."""
+        entry: TreeEntry | None = TreeEntry("", FOLDER_MODE, root)
+        for part in path.split("/") if path else ():
+            entry = self.folder(entry.oid).get(part) if entry.is_folder else None
+            if entry is None:
+                return None
+        return entry
+
+
 def find_entry(tx: sqlite3.Connection, root: bytes, path: str) -> TreeEntry | None:
-    """Return what is at a path; None if nothing is. The empty path is the root itself."""
-    entry = TreeEntry("", FOLDER_MODE, root)
-    for part in path.split("/") if path else ():
-        if not entry.is_folder:
-            return None
-        found = next((item for item in get_tree(tx, entry.oid) if item.name == part), None)
-        if found is None:
-            return None
-        entry = found
-    return entry
+    """Return what is at one path; None if nothing is."""
+    return TreeReader(tx).find(root, path)
 
 
 def walk(

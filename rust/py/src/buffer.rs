@@ -65,7 +65,8 @@ impl<'py> FromPyObject<'_, 'py> for Bytes {
         let error = PyErr::fetch(py);
         // numpy says ValueError where the protocol says BufferError.
         if error.is_instance_of::<PyBufferError>(py) || error.is_instance_of::<pyo3::exceptions::PyValueError>(py) {
-            let message = "the buffer is not C-contiguous: pass a contiguous copy, such as numpy.ascontiguousarray(array)";
+            let message =
+                "the buffer is not C-contiguous: pass a contiguous copy, such as numpy.ascontiguousarray(array)";
             let refusal = PyBufferError::new_err(message);
             refusal.set_cause(py, Some(error));
             return Err(refusal);

@@ -126,6 +126,26 @@ fn xorb_from(py: Python<'_>, xorb: &XorbArgument<'_>) -> PyResult<XorbInfo> {
     })
 }
 
+/// Refuse what would not be read back as it is.
+fn check_writable(py: Python<'_>, shard: &Shard) -> PyResult<()> {
+    let reserved = Inner::from_bytes([0xff; 32]);
+    let names = shard
+        .files
+        .iter()
+        .map(|file| file.hash)
+        .chain(shard.xorbs.iter().map(|xorb| xorb.hash));
+    if names.into_iter().any(|name| name == reserved) {
+        let message = "a hash of 32 bytes 0xff marks the end of a section and names nothing";
+        return Err(argument_error(py, "shard", "reserved_hash", message));
+    }
+    let proven = shard.files.iter().filter(|file| file.verification.is_some()).count();
+    if proven != 0 && proven != shard.files.len() {
+        let message = "either all files of a shard have verification hashes or none";
+        return Err(argument_error(py, "shard", "verification_missing", message));
+    }
+    Ok(())
+}
+
 /// Serialise a shard: without `times` in upload form, else in stored form, keyed if `key` is given.
 #[pyfunction]
 #[pyo3(signature = (files, xorbs, times=None, key=None))]
@@ -141,6 +161,7 @@ fn serialise_shard<'py>(
         xorbs: xorbs.iter().map(|xorb| xorb_from(py, xorb)).collect::<PyResult<_>>()?,
         footer: None,
     };
+    check_writable(py, &shard)?;
     let key = key.map(|key| hash::key(py, "key", &key)).transpose()?;
     let form = match (times, key) {
         (None, None) => Form::Upload,

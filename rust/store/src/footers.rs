@@ -78,3 +78,67 @@ impl Footers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(xorb);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(number: u64, chunks: usize) -> (Hash, Arc<XorbMeta>) {
+        let mut raw = [0; 32];
+        raw[..8].copy_from_slice(&number.to_le_bytes());
+        let xorb = Hash::from_bytes(raw);
+        let meta = XorbMeta::new(xorb, std::iter::repeat_n((Hash::ZERO, 1, 9), chunks)).unwrap();
+        (xorb, Arc::new(meta))
+    }
+
+    fn stamp() -> Stamp {
+        Stamp::of(&std::fs::metadata(".").unwrap())
+    }
+
+    #[test]
+    fn what_was_used_longest_ago_goes_first() {
+        let (footers, stamp) = (Footers::default(), stamp());
+        for number in 0..MAX_ENTRIES as u64 {
+            let (xorb, meta) = entry(number, 1);
+            footers.put(xorb, stamp, meta);
+        }
+        let kept = entry(0, 1).0;
+        assert!(footers.get(&kept, stamp).is_some());
+        let (xorb, meta) = entry(9999, 1);
+        footers.put(xorb, stamp, meta);
+        assert!(footers.get(&kept, stamp).is_some());
+        assert!(footers.get(&entry(1, 1).0, stamp).is_none());
+        footers.remove(&kept);
+        assert!(footers.get(&kept, stamp).is_none());
+    }
+
+    #[test]
+    fn chunks_are_bounded_too() {
+        let (footers, stamp) = (Footers::default(), stamp());
+        for number in 0..200 {
+            let (xorb, meta) = entry(number, 8192);
+            footers.put(xorb, stamp, meta);
+        }
+        let entries = footers.0.lock().unwrap();
+        assert_eq!(entries.by_xorb.len(), MAX_CHUNKS / 8192);
+        assert_eq!(entries.chunks, MAX_CHUNKS);
+    }
+
+    #[test]
+    fn the_footer_of_another_file_does_not_count() {
+        let (footers, first) = (Footers::default(), stamp());
+        let (xorb, meta) = entry(1, 1);
+        footers.put(xorb, first, meta);
+        assert!(
+            footers
+                .get(
+                    &xorb,
+                    Stamp {
+                        bytes: first.bytes + 1,
+                        ..first
+                    }
+                )
+                .is_none()
+        );
+    }
+}

@@ -279,3 +279,44 @@ impl Stored {
         (xorb, u32::try_from(number - first).unwrap_or(u32::MAX))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(number: u64) -> Hash {
+        let mut raw = [0; 32];
+        raw[..8].copy_from_slice(&number.to_le_bytes());
+        Hash::from_bytes(raw)
+    }
+
+    #[test]
+    fn only_the_chunks_stored_last_are_remembered() {
+        let remembered = REMEMBERED_CHUNKS as u64;
+        let mut stored = Stored::default();
+        for number in 0..remembered + 10_000 {
+            if number % 1000 == 0 {
+                stored.begin_xorb();
+            }
+            // Chunk 5 is stored again and again.
+            let name = if number % 1000 == 999 { 5 } else { number };
+            let expected = (
+                usize::try_from(number / 1000).unwrap(),
+                u32::try_from(number % 1000).unwrap(),
+            );
+            assert_eq!(stored.push(hash(name)), expected);
+        }
+        assert_eq!(stored.hashes.len(), REMEMBERED_CHUNKS);
+        assert!(stored.numbers.len() <= REMEMBERED_CHUNKS);
+        assert_eq!(stored.find(&hash(9_998)), None);
+        assert_eq!(stored.find(&hash(10_000)), Some((10, 0)));
+        let last = usize::try_from((remembered + 10_000) / 1000).unwrap();
+        assert_eq!(stored.find(&hash(5)), Some((last - 1, 999)));
+        assert_eq!(stored.hash_at(9, 998), None);
+        assert_eq!(stored.hash_at(10, 998), Some(&hash(10_998)));
+        assert_eq!(stored.hash_at(10, 999), Some(&hash(5)));
+        // One past the end of a xorb is not the first of the next.
+        assert_eq!(stored.hash_at(10, 1000), None);
+        assert_eq!(stored.hash_at(last, 999), None);
+    }
+}

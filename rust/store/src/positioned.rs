@@ -9,8 +9,8 @@ use std::time::SystemTime;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) bytes: u64,
-    inode: u64,
-    modified: Option<SystemTime>,
+    pub(crate) inode: u64,
+    pub(crate) modified: Option<SystemTime>,
 }
 
 impl Stamp {

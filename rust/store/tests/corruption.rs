@@ -120,6 +120,27 @@ fn the_chunk_is_named_and_those_before_it_are_served() {
 }
 
 #[test]
+fn what_is_wrong_with_a_chunk_is_told_apart() {
+    let stored = Stored::new(noise(2, 20_000), Scheme::None);
+    for (at, code) in [
+        (0, "chunk_version"),
+        (1, "chunk_length"),
+        (5, "chunk_length"),
+        (8, "chunk_hash"),
+    ] {
+        let mut bytes = stored.file.clone();
+        bytes[at] ^= 1;
+        stored.overwrite(&bytes);
+        match stored.sample.store.verify(&stored.xorb()) {
+            Err(Error::Corrupt {
+                chunk: Some(0), cause, ..
+            }) => assert_eq!(cause.code(), code),
+            other => panic!("{at}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_truncated_or_longer_file_is_detected() {
     let stored = Stored::new(mixture(30_000), Scheme::Lz4);
     let length = stored.file.len();

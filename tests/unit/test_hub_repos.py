@@ -1,0 +1,163 @@
+"""Repositories as a whole: created, moved, copied, deleted, collected, checked."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from tests.unit.hub_driver import HubDriver, put, put_lfs, remove
+from xetway.cas import fsck, gc
+from xetway.errors import RequestError
+from xetway.hub.names import check_repo_name
+from xetway.hub.reachable import check, prune
+
+
+def collect(hub: HubDriver) -> gc.GcReport:
+    hub.now += 1
+    return gc.run(hub.store, prune, grace_s=0, window_s=0)
+
+
+def errors(hub: HubDriver) -> list[str]:
+    return fsck.run(hub.store, check).errors
+
+
+def test_create(hub: HubDriver) -> None:
+    body: dict[str, Any] = {"name": "m", "organization": "ORG"}
+    taken = hub.send("POST", "/api/repos/create", body, status=409).json
+    assert (taken["code"], taken["url"]) == ("repo_exists", "http://hub.test/ORG/m")
+    for kind, prefix in (("dataset", "datasets/"), ("space", "spaces/"), ("kernel", "kernels/"), ("model", "")):
+        more = {"sdk": "static"} if kind == "space" else {}
+        answer = hub.send("POST", "/api/repos/create", {"name": "new", "organization": "org", "type": kind, **more})
+        assert answer.json["url"] == f"http://hub.test/{prefix}org/new"
+        info = hub.get(f"/api/{kind}s/org/new")
+        assert [item["rfilename"] for item in info["siblings"]] == [".gitattributes"]
+        assert info.get("sdk") == more.get("sdk")
+    assert hub.send("POST", "/api/repos/create", {"name": "mine"}).json["name"] == "alice/mine"
+    assert (
+        hub.send("POST", "/api/repos/create", {"name": "x", "visibility": "odd"}, status=400).json["code"]
+        == "bad_visibility"
+    )
+    assert hub.get("/api/models/Org/NEW")["id"] == "org/new"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a", "a/", "/b", "a/b/c", "a/..", "../b", "a/.b", "-a/b", "a/b-", "a/b--c", "a/b..c", "a/b.git", "a/b c", "a/é",
+     "api/b", "datasets/b", "v1/b", "org/resolve", "a/" + "x" * 97, "a/b\n"],
+)  # fmt: skip
+def test_bad_names(name: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        check_repo_name(*(name + "/").split("/", 1))
+    assert caught.value.code == "bad_repo_name"
+
+
+def test_move(hub: HubDriver) -> None:
+    head = hub.commit(put("x", b"1"))["commitOid"]
+    hub.create("org/taken")
+    move = {"fromRepo": "org/m", "toRepo": "new/n", "type": "model"}
+    assert hub.send("POST", "/api/repos/move", move | {"toRepo": "org/taken"}, status=409).json["code"] == "repo_exists"
+    assert hub.send("POST", "/api/repos/move", move | {"toRepo": "bad"}, status=400).json["code"] == "bad_repo_name"
+    assert hub.send("POST", "/api/repos/move", move | {"fromRepo": "no/no"}, status=404).headers["x-error-code"]
+    hub.send("POST", "/api/repos/move", move)
+    for name in ("new/n", "org/m"):
+        info = hub.get(f"/api/models/{name}")
+        assert (info["id"], info["sha"]) == ("new/n", head)
+    # The old name works until someone takes it.
+    hub.create("org/m")
+    assert hub.get("/api/models/org/m")["id"] == "org/m"
+    hub.send("POST", "/api/repos/move", {"fromRepo": "new/n", "toRepo": "New/N"})
+    assert hub.get("/api/models/new/n")["id"] == "New/N"
+
+
+def test_copies(hub: HubDriver) -> None:
+    data = os.urandom(50_000)
+    sha256 = hub.upload(data)
+    hub.commit(put_lfs("w.bin", sha256), put("x", b"1"))
+    hub.commit(put("x", b"2"), query="?create_pr=1")
+    body = {"repository": "org/copy"}
+    assert hub.send("POST", "/api/models/org/m/duplicate", body).json["url"] == "http://hub.test/org/copy"
+    assert hub.send("POST", "/api/models/org/m/duplicate", body, status=409).json["url"]
+    assert hub.send("GET", "/org/copy/resolve/main/w.bin").body == data
+    assert hub.get("/api/models/org/copy/commits/main") == hub.get("/api/models/org/m/commits/main")
+    hub.create("org/d", type="dataset")
+    body = {"target": {"type": "dataset", "name": "org/d"}, "files": [{"sha256": sha256}, {"sha256": "0" * 64}]}
+    failed = hub.send("POST", "/api/models/org/m/lfs-files/duplicate", body).json["failed"]
+    assert [item["sha256"] for item in failed] == ["0" * 64]
+    hub.commit(put_lfs("w.bin", sha256), repo="datasets/org/d")
+    used = {
+        (item["type"], item["id"]): item["storage"] for item in hub.get("/api/organizations/org/settings/repositories")
+    }
+    assert used == {("model", "org/m"): 50_000, ("model", "org/copy"): 50_000, ("dataset", "org/d"): 50_000}
+    hub.send("DELETE", "/api/repos/delete", {"name": "m", "organization": "org"})
+    collect(hub)
+    assert hub.send("GET", "/org/copy/resolve/main/w.bin").body == data
+    assert errors(hub) == []
+
+
+def test_delete(hub: HubDriver) -> None:
+    hub.upload(b"weights")
+    hub.commit(put("x", b"1"))
+    hub.send("DELETE", "/api/repos/delete", {"name": "m", "organization": "org"})
+    assert hub.send("GET", "/api/models/org/m", status=404).headers["x-error-code"] == "RepoNotFound"
+    hub.create()
+    assert [item["title"] for item in hub.get("/api/models/org/m/commits/main")] == ["initial commit"]
+    # A token for the old content is not one for the new repository of the same name.
+    with hub.store.db.read() as tx:
+        assert tx.execute("SELECT id FROM repos").fetchone()[0] == 2
+
+
+def test_collection_keeps_history(hub: HubDriver) -> None:
+    old, new, dropped = os.urandom(200_000), os.urandom(200_000), os.urandom(200_000)
+    first = hub.commit(put_lfs("w.bin", hub.upload(old)), put("t", b"1"))["commitOid"]
+    hub.commit(put_lfs("w.bin", hub.upload(new)), remove("t"))
+    hub.send("POST", "/api/models/org/m/branch/dev", {})
+    hub.commit(put_lfs("w.bin", hub.upload(dropped)), revision="dev")
+    hub.upload(os.urandom(200_000))
+    assert collect(hub).files_removed == 1
+    assert errors(hub) == []
+    hub.send("DELETE", "/api/models/org/m/branch/dev")
+    assert collect(hub).files_removed == 1
+    assert hub.send("GET", f"/org/m/resolve/{first}/w.bin").body == old
+    assert hub.send("GET", f"/org/m/resolve/{first}/t").body == b"1"
+    assert hub.send("GET", "/org/m/resolve/main/w.bin").body == new
+    hub.send("POST", "/api/models/org/m/super-squash/main", {})
+    assert collect(hub).files_removed == 1
+    hub.send("GET", f"/api/models/org/m/revision/{first}", status=404)
+    assert hub.send("GET", "/org/m/resolve/main/w.bin").body == new
+    assert errors(hub) == []
+    hub.send("DELETE", "/api/repos/delete", {"name": "m", "organization": "org"})
+    assert collect(hub).files_removed == 1
+    with hub.store.db.read() as tx:
+        for table in ("git_objects", "blobs", "files", "xorbs", "commits", "refs", "repo_files"):
+            assert tx.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0, table  # noqa: S608
+
+
+def test_a_dry_run_changes_nothing(hub: HubDriver) -> None:
+    hub.upload(os.urandom(1000))
+    hub.now += 1
+    assert gc.run(hub.store, prune, grace_s=0, window_s=0, dry_run=True).files_removed == 1
+    assert collect(hub).files_removed == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("UPDATE blobs SET data = x'00' WHERE size = 1", "blob"),
+        ("UPDATE blobs SET size = size + 1 WHERE is_lfs = 1", "pointer"),
+        ("UPDATE git_objects SET data = CAST(data || x'00' AS BLOB) WHERE kind = 'commit'", "commit"),
+        ("UPDATE git_objects SET data = substr(data, 1, 10) WHERE kind = 'tree'", "tree"),
+        ("DELETE FROM blobs WHERE size = 1", "is missing"),
+        ("DELETE FROM refs", "no revision"),
+        ("UPDATE commits SET parent = NULL", "another tree or parent"),
+    ],
+)
+def test_damage_is_found(hub: HubDriver, damage: str, words: str) -> None:
+    hub.commit(put("x", b"1"), put_lfs("w", hub.upload(b"weights")))
+    assert errors(hub) == []
+    with hub.store.db.write() as tx:
+        tx.execute(damage)
+    found = errors(hub)
+    assert found
+    assert any(words in line for line in found), found
