@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import rust_coverage
-
 from toolchain import ROOT, VENV
 
 PYTHON = sys.executable

@@ -22,7 +22,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import xetway
 from server_process import (
     ServerError,
     ServerProcess,
@@ -33,6 +32,8 @@ from server_process import (
     stored_bytes,
 )
 from weights import change, write_weights
+
+import xetway
 
 REPO = "demo/tiny-llm"
 MODEL = "model.safetensors"

@@ -22,17 +22,8 @@ READY = re.compile(r"xetway listening on (http://\S+)")
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
 LOCAL = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
-KEPT = (
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "TMPDIR",
-    "SYSTEMROOT",
-    "TEMP",
-    "TMP",
-    "COVERAGE_PROCESS_CONFIG",
-    "COVERAGE_PROCESS_START",
-)
+KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "TEMP", "TMP")
+MEASURED = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")  # for our own programs, not for clients
 
 
 def clean_environment(home: Path, **more: str) -> dict[str, str]:
@@ -54,6 +45,11 @@ def client_environment(home: Path, url: str, token: str | None = None, **more: s
     if token:
         settings["HF_TOKEN"] = token
     return clean_environment(home, **settings, **more)
+
+
+def own_environment(home: Path) -> dict[str, str]:
+    """For xetway's own commands: clean, but measured when the tests are."""
+    return clean_environment(home, **{name: os.environ[name] for name in MEASURED if name in os.environ})
 
 
 def program(name: str) -> str:
@@ -90,7 +86,7 @@ class ServerProcess:
         ]
         self.process = subprocess.Popen(
             command,
-            env={**clean_environment(home), **(env or {})},
+            env={**own_environment(home), **(env or {})},
             cwd=home,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -209,7 +205,7 @@ class ServerProcess:
 def run_xetway(data: Path, *arguments: str, expect: Sequence[int] = (0,)) -> subprocess.CompletedProcess[str]:
     """Run another xetway command on a data folder, e.g. `run_xetway(data, "fsck")`."""
     command = [program("xetway"), *arguments, "--data", str(data)]
-    answer = subprocess.run(command, env=clean_environment(data.parent), capture_output=True, text=True, check=False)
+    answer = subprocess.run(command, env=own_environment(data.parent), capture_output=True, text=True, check=False)
     if answer.returncode not in expect:
         raise AssertionError(f"{' '.join(arguments)} exited with {answer.returncode}\n{answer.stdout}\n{answer.stderr}")
     return answer

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from server_process import ServerProcess, create_token
 
 MakeServer = Callable[..., ServerProcess]

@@ -53,6 +53,7 @@ STOP_GRACE_S = 3.0
 STOP_LIMIT_S = 6.0
 _READY_LIMIT_S = 30.0
 _PROBE_TIMEOUT_S = 5.0
+_PROBE_INTERVAL_S = 0.005
 
 
 def listen_exclusively(host: str, port: int) -> socket.socket:
@@ -111,6 +112,8 @@ def leave(code: int) -> NoReturn:
 
 async def serve(application: Application, settings: Settings, ready: Callable[[], None]) -> int:
     """Answer requests until a signal comes; calls `ready` (in a thread) when they are answered."""
+    stop = asyncio.Event()
+    _on_signals(stop.set)
     from granian.constants import HTTPModes, Interfaces  # noqa: PLC0415  (only a server needs it)
     from granian.http import HTTP1Settings  # noqa: PLC0415
     from granian.server.embed import Server  # noqa: PLC0415
@@ -128,17 +131,16 @@ async def serve(application: Application, settings: Settings, ready: Callable[[]
         log_enabled=False,
     )
     configure_logging(settings.log_level)  # Granian has just put its own in place
-    stop = asyncio.Event()
-    _on_signals(stop.set)
     serving = asyncio.create_task(server.serve())
     stopped = asyncio.create_task(stop.wait())
-    announced = asyncio.create_task(asyncio.to_thread(_announce_when_answering, settings, ready))
+    probe = _Probe(settings, ready)
+    probe.start()
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not stopped.done():
         logger.error("the server ended by itself: %s", serving.exception() or "no reason given")
         os._exit(1)
     _end_in_time()
-    announced.cancel()
+    probe.given_up.set()
     server.stop()  # type: ignore[no-untyped-call]
     await asyncio.wait({serving}, timeout=STOP_GRACE_S)
     if not serving.done():
@@ -203,22 +205,34 @@ def _end_in_time() -> None:
     timer.start()
 
 
-def _announce_when_answering(settings: Settings, ready: Callable[[], None]) -> None:
-    """Ask /health until it is answered."""
-    deadline = time.monotonic() + _READY_LIMIT_S
-    while time.monotonic() < deadline:
-        connection = http.client.HTTPConnection(_reachable(settings.host), settings.port, timeout=_PROBE_TIMEOUT_S)
+class _Probe(threading.Thread):
+    """Asks /health until it is answered, then calls `ready`; ends the process if it never is."""
+
+    def __init__(self, settings: Settings, ready: Callable[[], None]) -> None:
+        super().__init__(name="probe", daemon=True)
+        self.given_up = threading.Event()
+        self._ready = ready
+        self._address = (_reachable(settings.host), settings.port)
+
+    def run(self) -> None:
+        deadline = time.monotonic() + _READY_LIMIT_S
+        while not self._answers():
+            if self.given_up.wait(_PROBE_INTERVAL_S):
+                return
+            if time.monotonic() > deadline:
+                logger.error("the server does not answer on its own port")
+                os._exit(1)
+        self._ready()
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection(*self._address, timeout=_PROBE_TIMEOUT_S)
         try:
             connection.request("GET", "/health")
-            if connection.getresponse().status == 200:
-                ready()
-                return
-        except OSError:
-            time.sleep(0.005)
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
         finally:
             connection.close()
-    logger.error("the server does not answer on its own port")
-    os._exit(1)
 
 
 def _ready(settings: Settings, workers: Workers) -> None:

@@ -9,6 +9,7 @@ supervises the server restarts it whole.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from typing import IO, Self
 
 import msgspec
 
-from xetway.errors import ConfigError
+from xetway.errors import ConfigError, XetwayError
 from xetway.settings import Settings
 
 _READY = b"ready\n"
@@ -92,7 +93,11 @@ def _main() -> None:
     settings = msgspec.json.decode(line, type=Settings, dec_hook=lambda kind, value: kind(value))
     configure_logging(settings.log_level)
     threading.Thread(target=_stop_with, args=(sys.stdin.buffer,), daemon=True).start()
-    application = build(settings, first=False)
+    try:
+        application = build(settings, first=False)
+    except XetwayError as error:
+        logging.getLogger("xetway").error("a worker cannot start: %s", error.message)  # noqa: TRY400
+        leave(1)
 
     def ready() -> None:
         sys.stdout.buffer.write(_READY)

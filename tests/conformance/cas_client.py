@@ -7,8 +7,8 @@ import itertools
 from pathlib import Path
 
 import httpx
-
 from server_process import ServerProcess
+
 from tests.conformance.craft import Xorb, hex_form, keyed, merkle_root
 
 _serial = itertools.count()
@@ -17,14 +17,13 @@ _serial = itertools.count()
 class Cas:
     """A repository of the server, and its CAS routes with a write token."""
 
-    def __init__(self, server: ServerProcess, token: str) -> None:
+    def __init__(self, server: ServerProcess, token: str, *, private: bool = False) -> None:
         self.server = server
         self.http = httpx.Client(base_url=server.url, trust_env=False, timeout=20)
         self.hub = {"authorization": f"Bearer {token}"}
         self.repo = f"cas/r{next(_serial)}"
-        made = self.http.post(
-            "/api/repos/create", json={"name": self.repo.split("/")[1], "organization": "cas"}, headers=self.hub
-        )
+        repo = {"name": self.repo.split("/")[1], "organization": "cas", "private": private}
+        made = self.http.post("/api/repos/create", json=repo, headers=self.hub)
         assert made.status_code == 200, made.text
         self.write = self._xet("write")
         self.read = self._xet("read")

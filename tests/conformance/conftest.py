@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-
 from server_process import ServerProcess
+
 from tests.conformance.cas_client import Cas
 
 

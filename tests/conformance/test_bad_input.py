@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import httpx
 import pytest
-
 from server_process import ServerProcess
+
 from tests.conformance.raw import build, exchange
 
 REPO = "bad/input"

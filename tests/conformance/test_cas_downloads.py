@@ -172,3 +172,33 @@ def test_head_of_a_xorb_gives_its_length(stored: tuple[Cas, Xorb, Xorb]) -> None
 def test_file_hash_in_craft_agrees_with_a_shard(cas: Cas) -> None:
     xorb = fresh(9_000, 9_000)
     assert ShardFile([(xorb, 0, 2)]).encode()[:32] == file_hash(xorb)
+
+
+def test_a_failed_if_range_does_not_open_the_whole_xorb(stored: tuple[Cas, Xorb, Xorb]) -> None:
+    cas, *_ = stored
+    url, start, end = address(stored)
+    for condition in ('"x"', "Sat, 01 Jan 2000 00:00:00 GMT"):
+        answer = cas.http.get(url, headers={"range": f"bytes={start}-{end}", "if-range": condition})
+        assert (answer.status_code, answer.json()["code"]) == (403, "range_not_signed")
+    two = cas.http.get(url, headers={"range": f"bytes={start}-{start},0-0"})
+    assert two.status_code == 403
+
+
+def test_dedup_answer_does_not_look_into_private_repositories(cas: Cas, write_token: str) -> None:
+    known, secret = fresh(20_000), fresh(9_000)
+    private = Cas(cas.server, write_token, private=True)
+    for xorb in (known, secret):
+        private.post_xorb(xorb)
+    assert (
+        private.post_shard(Shard([ShardFile([(known, 0, 1), (secret, 0, 1)])], [known, secret]).encode()).status_code
+        == 200
+    )
+    path = f"/v1/chunks/default/{hex_form(known.nodes[0][0])}"
+    assert secret.hash in private.http.get(path, headers=private.write).content
+    assert cas.http.get(path, headers=cas.write).status_code == 404
+    # The same chunk becomes known through a public file, the secret one does not.
+    assert cas.post_shard(Shard([ShardFile([(known, 0, 1)])], [known]).encode()).status_code == 200
+    answer = cas.http.get(path, headers=cas.write)
+    assert answer.status_code == 200
+    assert secret.hash not in answer.content
+    private.http.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 from collections.abc import Callable
 
 import httpx
@@ -245,3 +246,42 @@ def test_unknown_cas_routes_are_404(cas: Cas, method: str, path: str) -> None:
 
 def test_telemetry_is_answered(cas: Cas) -> None:
     assert cas.http.post("/v1/telemetry", json={"a": 1}).status_code == 200
+
+
+def test_clients_that_send_a_shard_slowly_keep_nobody_waiting(cas: Cas) -> None:
+    address = urlsplit(cas.server.url)
+    head = (
+        f"POST /v1/shards HTTP/1.1\r\nhost: x\r\nauthorization: {cas.write['authorization']}\r\n"
+        "content-length: 10000\r\n\r\nHFRepo"
+    )
+    slow = [socket.create_connection((address.hostname, address.port)) for _ in range(8)]
+    for connection in slow:
+        connection.sendall(head.encode())
+    xorb = fresh(9_000)
+    cas.post_xorb(xorb)
+    assert cas.post_shard(Shard([ShardFile([(xorb, 0, 1)])], [xorb]).encode()).json() == {"result": 1}
+    for connection in slow:
+        connection.close()
+
+
+def test_a_shard_that_names_a_file_of_terabytes_keeps_nobody_waiting(cas: Cas) -> None:
+    chunk = bytes(131_072)
+    large = Xorb([chunk] * 512)
+    cas.post_xorb(large)
+    address = urlsplit(cas.server.url)
+    endless = Shard([ShardFile([(large, 0, 512)] * 200, sha256=b"\1" * 32)]).encode()
+    greedy = []
+    for version in ("v1", "v2", "v2"):
+        connection = socket.create_connection((address.hostname, address.port))
+        head = (
+            f"POST /{version}/shards HTTP/1.1\r\nhost: x\r\nauthorization: {cas.write['authorization']}\r\n"
+            f"content-length: {len(endless)}\r\n\r\n"
+        )
+        connection.sendall(head.encode() + endless)
+        greedy.append(connection)
+    xorb = fresh(9_000)
+    cas.post_xorb(xorb)
+    assert cas.post_shard(Shard([ShardFile([(xorb, 0, 1)])], [xorb]).encode()).json() == {"result": 1}
+    for connection in greedy:
+        connection.close()
+    cas.server.wait_for_log("client_left")

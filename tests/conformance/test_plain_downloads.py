@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-
 from server_process import ServerProcess
+
 from tests.conformance.craft import chunk_hash, hex_form
 
 REPO = "plain/files"
@@ -141,6 +141,13 @@ def test_by_hash(hub: Hub) -> None:
     assert hub.get(f"/download-hash/{etag}", range="bytes=10-19").content == BIG[10:20]
     unknown = hub.get(f"/download-hash/{hex_form(chunk_hash(b'nobody has this'))}")
     assert (unknown.status_code, unknown.json()["code"]) == (404, "file_not_found")
+
+
+@pytest.mark.parametrize("digest", ["0" * 64, hashlib.sha256(b"").hexdigest()])
+def test_the_empty_file_has_a_hash_too(hub: Hub, digest: str) -> None:
+    for method in ("GET", "HEAD"):
+        answer = hub.get(f"/download-hash/{digest}", method, range="bytes=0-")
+        assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"", "0")
 
 
 def test_revisions(hub: Hub) -> None:

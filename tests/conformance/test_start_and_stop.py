@@ -10,7 +10,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-
 from server_process import ServerProcess, clean_environment, program, run_xetway
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and shared ports")

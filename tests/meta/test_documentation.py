@@ -11,10 +11,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-import xetway
 from server_process import program
 from toolchain import ROOT
+
+import xetway
 
 DOCUMENTS = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -7,8 +7,8 @@ import pickle
 import re
 
 import pytest
-
 from toolchain import ROOT
+
 from xetway import errors
 
 CLASSES = [item for _, item in inspect.getmembers(errors, inspect.isclass) if issubclass(item, errors.XetwayError)]

@@ -9,6 +9,8 @@ import subprocess
 import sys
 
 import pytest
+from server_process import clean_environment
+from toolchain import ROOT
 
 import xetway
 
@@ -23,7 +25,9 @@ print(json.dumps([time.perf_counter() - began, sorted(sys.modules)]))
 def fresh(module: str) -> tuple[float, set[str]]:
     """Seconds to import the module in a new interpreter, and all that is then loaded."""
     code = LOOK.format(module=module)
-    answer = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-I", "-c", code]
+    environment = clean_environment(ROOT)  # without coverage, which imports much
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     seconds, modules = json.loads(answer.stdout)
     return seconds, set(modules)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from toolchain import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from server_process import ServerProcess
-from tests.peers.clients import NEWEST, PAIRS, Client, Pair
 from weights import write_weights
+
+from tests.peers.clients import NEWEST, PAIRS, Client, Pair
 
 MIB = 1024 * 1024
 _numbers = itertools.count(1)

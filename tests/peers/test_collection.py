@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-
 from server_process import run_xetway, stored_bytes
+
 from tests.peers.clients import NEWEST, Client, contents, sha256
 from tests.peers.conftest import make_folder
 from tests.peers.test_kill import REPO, UPLOADS, rebuilt

@@ -6,12 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from server_process import ServerProcess, clean_environment
+from weights import write_weights
 
 import xetway
-from server_process import ServerProcess, clean_environment
 from tests.peers.clients import NEWEST, Client, sha256
 from tests.peers.conftest import MIB
-from weights import write_weights
 
 SIZE = 48 * MIB
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from server_process import ServerProcess, run_xetway
+from weights import write_weights
 
 import xetway
-from server_process import ServerProcess, run_xetway
 from tests.peers.clients import NEWEST, Client, ClientError
 from tests.peers.conftest import MIB
-from weights import write_weights
 
 REPO = "org/damaged"
 

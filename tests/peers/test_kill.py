@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from server_process import ServerProcess, run_xetway
+
 from tests.peers.clients import NEWEST, Client, sha256
 
 REPO = "org/killed"

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from server_process import ServerProcess, clean_environment
+from weights import write_weights
 
 import xetway
-from server_process import ServerProcess, clean_environment
 from tests.peers.clients import NEWEST, Client, sha256
 from tests.peers.conftest import MIB
-from weights import write_weights
 
 GIB = 1024 * MIB
 LIMIT = 250 * MIB

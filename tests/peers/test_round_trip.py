@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from server_process import ServerProcess, stored_bytes
+from weights import change, write_weights
+
 from tests.peers.clients import Client, contents
 from tests.peers.conftest import MIB
-from weights import change, write_weights
 
 
 @pytest.mark.parametrize("repo_type", ["model", "dataset", "space"])

@@ -81,6 +81,11 @@ def test_no_content_has_no_length() -> None:
     assert "content-length" not in call(answer(empty(204)), "GET", "/x").headers
 
 
+def test_a_header_value_stays_one_header() -> None:
+    got = call(answer(text("", headers=[("x-name", "a\r\nb: \u2713")])), "GET", "/x")
+    assert got.headers["x-name"] == "a  b: ?"
+
+
 def test_plain_functions_run_in_worker_threads() -> None:
     def handler(_request: Request) -> Response:
         return text(threading.current_thread().name)

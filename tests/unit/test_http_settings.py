@@ -54,6 +54,7 @@ def test_a_wrong_value_names_its_setting(name: str, value: str) -> None:
         load({}, {"HOME": "/home/x", "XETWAY_" + name.upper(): value})
     assert f"--{name.replace('_', '-')} (or XETWAY_{name.upper()})" in caught.value.message
     assert "must be" in caught.value.message
+    assert caught.value.code == "bad_config"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tests.unit.hub_driver import HubDriver, ndjson, put, put_lfs, remove
 from xetway.errors import RequestError
 from xetway.hub.git import object_id, pointer
 from xetway.hub.names import check_path
-from xetway.hub.payload import MAX_REGULAR_BYTES, Payload
+from xetway.hub.payload import MAX_CHANGES, MAX_REGULAR_BYTES, Payload
 
 HEADER = ("header", {"summary": "x", "description": ""})
 
@@ -92,6 +92,23 @@ def test_pull_requests(hub: HubDriver) -> None:
     assert [ref["ref"] for ref in refs] == ["refs/pr/1", "refs/pr/2"]
     details = hub.get("/api/models/org/m/discussions/1?diff=1")
     assert (details["title"], details["isPullRequest"], details["num"]) == ("please", True, 1)
+
+
+def test_discussions(hub: HubDriver) -> None:
+    target = "/api/models/org/m/discussions"
+    for title, text in (("", ""), (" ", ""), ("t" * 1001, ""), ("t", "x" * 70_000)):
+        body = {"title": title, "description": text}
+        assert hub.send("POST", target, body, status=400).json["code"] == "bad_discussion"
+    assert hub.send("POST", target, {"title": "talk"}).json["num"] == 1
+    assert hub.send("POST", target, {"title": "change", "pullRequest": True}).json["num"] == 2
+    listed = hub.get(target)
+    assert [(item["title"], item["isPullRequest"]) for item in listed["discussions"]] == [
+        ("change", True),
+        ("talk", False),
+    ]
+    assert paths(hub, "refs%2Fpr%2F2") == set()
+    for number in ("3", "0", "x", "99999999999"):
+        assert hub.send("GET", f"{target}/{number}", status=404).json["code"] == "discussion_not_found"
 
 
 def test_lfs_files_must_have_been_uploaded_to_this_repository(hub: HubDriver) -> None:
@@ -217,6 +234,9 @@ def test_limits(hub: HubDriver) -> None:
     assert long["code"] == "message_too_long"
     huge = hub.commit(put("x", bytes(MAX_REGULAR_BYTES + 1)), status=413)
     assert huge["code"] == "regular_file_too_large"
+    many = ndjson(HEADER) + ndjson(remove("x")) * (MAX_CHANGES + 1)
+    answer = hub.send("POST", "/api/models/org/m/commit/main", many, status=400)
+    assert answer.json["code"] == "too_many_changes"
     endless = b'{"key":"header","value":{"summary":"x"}}\n{"key":"' + b"x" * (16 * 1024 * 1024)
     answer = hub.send("POST", "/api/models/org/m/commit/main", endless, status=413)
     assert answer.json["code"] == "regular_file_too_large"

@@ -13,7 +13,7 @@ from xetway._native import Hash
 from xetway.errors import StoreCorruptionError
 from xetway.hub.git import object_id
 from xetway.hub.objects import MAX_INLINE_BYTES, get_blobs, get_content
-from xetway.hub.preupload import LfsRules, pattern_matches
+from xetway.hub.rules import IgnoreRules, LfsRules, pattern_matches
 
 API = "/api/models/org/m"
 
@@ -101,6 +101,38 @@ def test_unusual_attributes() -> None:
     assert [rules.matches(f"f.{end}") for end in "wxyz"] == [True, False, False, False]
 
 
+@pytest.mark.parametrize(
+    ("text", "ignored", "kept"),
+    [
+        ("*.log", ["a.log", "d/a.log", "a.log/x"], ["a.logx", "log"]),
+        ("/build\n", ["build", "build/a/b"], ["d/build"]),
+        ("build/", ["build/a", "d/build/a"], ["build", "d/build"]),
+        ("docs/*.txt", ["docs/a.txt"], ["docs/d/a.txt", "x/docs/a.txt"]),
+        ("**/cache", ["cache", "a/b/cache", "cache/x"], ["cached"]),
+        ("*.log\n!keep.log", ["a.log"], ["keep.log", "d/keep.log"]),
+        ("d/\n!d/a", ["d/a"], ["a"]),
+        ("# comment\n\n\\#real\n\\!mark  \r\n", ["#real", "!mark"], ["# comment", "real"]),
+        ("", [], ["a"]),
+    ],
+)
+def test_ignored_paths(text: str, ignored: list[str], kept: list[str]) -> None:
+    rules = IgnoreRules(text)
+    assert [path for path in ignored + kept if rules.matches(path)] == ignored
+
+
+def test_ignored_files_are_named(hub: HubDriver) -> None:
+    def asked(**more: str) -> list[str]:
+        body = {"files": [{"path": path, "size": 1} for path in ("a.log", "b.tmp")], **more}
+        plans = hub.send("POST", f"{API}/preupload/main", body).json["files"]
+        return [item["path"] for item in plans if item["shouldIgnore"]]
+
+    assert asked() == []
+    assert asked(gitIgnore="*.log") == ["a.log"]
+    hub.commit(put(".gitignore", b"*.tmp\n"))
+    assert asked() == ["b.tmp"]
+    assert asked(gitIgnore="") == []
+
+
 def test_listings(hub: HubDriver) -> None:
     sha256 = hub.upload(b"weights")
     hub.now += 100
@@ -135,6 +167,25 @@ def test_listings(hub: HubDriver) -> None:
     assert siblings["d/e/a.txt"]["blobId"] == "56a6051ca2b02b04ef92d5150c9ef600403cb1de"
     assert info["sha"] == head
     assert "siblings" not in hub.get(f"{API}?expand=lastModified")
+
+
+def test_limits_of_requests(hub: HubDriver) -> None:
+    files = [{"path": "x", "size": 1}] * 1001
+    assert hub.send("POST", f"{API}/preupload/main", {"files": files}, status=400).json["code"] == "too_many_files"
+    copies = {"target": {"name": "org/m"}, "files": [{"sha256": "0" * 64}] * 1001}
+    assert hub.send("POST", f"{API}/lfs-files/duplicate", copies, status=400).json["code"] == "too_many_files"
+    asked = {"paths": ["x"] * 10_001}
+    for body, kind, code in (
+        (asked, "application/json", "too_many_paths"),
+        (b"paths=x&" * 20_000, "application/x-www-form-urlencoded", "bad_form"),
+        (b"paths=%ff", "application/x-www-form-urlencoded", "bad_form"),
+        (b"paths=\xff", "application/x-www-form-urlencoded", "bad_form"),
+        (b"{", "application/json", "bad_json"),
+    ):
+        answer = hub.send("POST", f"{API}/paths-info/main", body, headers={"content-type": kind}, status=400)
+        assert answer.json["code"] == code
+    for target in (f"{API}/commits/main?cursor=x", "/api/models?limit=x", "/api/models?cursor=-1"):
+        assert hub.send("GET", target, status=400).json["code"] == "bad_query"
 
 
 @pytest.mark.parametrize("folder", ["", "/d"])
@@ -310,4 +361,7 @@ def test_files_by_hash(hub: HubDriver) -> None:
     owner = request(headers=[("authorization", f"Bearer {hub.token}")])
     assert readable_file(hub.hub, owner, sha256) == file
     with pytest.raises(NotFoundError):
-        readable_file(hub.hub, owner, str(Hash.ZERO))
+        readable_file(hub.hub, owner, "1" * 64)
+    for digest in ("0" * 64, hashlib.sha256().hexdigest()):
+        empty = readable_file(hub.hub, request(), digest)
+        assert (empty.hash, empty.size) == (Hash.ZERO, 0)

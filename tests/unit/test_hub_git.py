@@ -112,8 +112,9 @@ def test_truncated_trees_are_refused() -> None:
         if length in whole:
             parse_tree(data[:length])
         else:
-            with pytest.raises(FormatError):
+            with pytest.raises(FormatError) as caught:
                 parse_tree(data[:length])
+            assert caught.value.code == "bad_tree"
 
 
 @given(st.binary(min_size=32, max_size=32), st.integers(0, 10**18))

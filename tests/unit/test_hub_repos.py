@@ -131,7 +131,7 @@ def test_collection_keeps_history(hub: HubDriver) -> None:
     assert collect(hub).files_removed == 1
     with hub.store.db.read() as tx:
         for table in ("git_objects", "blobs", "files", "xorbs", "commits", "refs", "repo_files"):
-            assert tx.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0, table  # noqa: S608
+            assert tx.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0, table
 
 
 def test_a_dry_run_changes_nothing(hub: HubDriver) -> None:

@@ -49,8 +49,8 @@ def test_branches_and_tags(hub: HubDriver) -> None:
     assert refs["tags"] == [{"name": "v1", "ref": "refs/tags/v1", "targetCommit": first}]
     assert refs["converts"] == []
     assert "pullRequests" not in refs
-    for target, body in (("branch/old", {}), ("tag/main", {"tag": "v1"})):
-        hub.send("POST", f"{API}/{target}", body, status=409)
+    for target, body, code in (("branch/old", {}, "branch_exists"), ("tag/main", {"tag": "v1"}, "tag_exists")):
+        assert hub.send("POST", f"{API}/{target}", body, status=409).json["code"] == code
     assert hub.send("DELETE", f"{API}/branch/main", status=403).json["code"] == "protected_branch"
     hub.send("DELETE", f"{API}/branch/old")
     hub.send("DELETE", f"{API}/tag/v1")

@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Iterable
 from typing import Any
 
+from xetway._native import ByteReader
 from xetway.cas.shards import neighbours
 from xetway.cas.signing import UrlSigner, XetTokens, installation_key
 from xetway.cas.store import ContentStore
@@ -77,27 +78,29 @@ class Downloads:
             row = tx.execute("SELECT stored_bytes FROM xorbs WHERE hash = ?", (bytes(xorb),)).fetchone()
         if row is None:
             raise NotFoundError("no such xorb", code="xorb_not_found")
-        size: int = row[0]
-        wanted = parse_range(request.header("range") or "", size) or (0, size)
-        if wanted[0] < wanted[1] and not (allowed[0] <= wanted[0] and wanted[1] <= allowed[1]):
-            raise ForbiddenError("this address is signed for another byte range", code="range_not_signed")
+
+        def open_range(start: int, end: int) -> ByteReader:
+            # Here and not before: the answer to a Range header may be the whole (RFC 9110, section 13.1.5).
+            if not allowed[0] <= start <= end <= allowed[1]:
+                raise ForbiddenError("this address is signed for another byte range", code="range_not_signed")
+            return self._store.xorbs.open_xorb(xorb, start, end)
+
         return file_response(
             request,
-            size=size,
+            size=row[0],
             etag=str(xorb),
             headers=[
                 ("content-type", "application/octet-stream"),
                 ("cache-control", "private, max-age=3600, immutable"),
             ],
-            open_range=lambda start, end: self._store.xorbs.open_xorb(xorb, start, end),
+            open_range=open_range,
         )
 
     def chunk_query(self, request: Request) -> Response:
         """Global deduplication: a keyed shard with the xorbs around a chunk, or 404 for a chunk not known."""
-        self._tokens.check_write(request.header("authorization"))
+        grant = self._tokens.check_write(request.header("authorization"))
         check_prefix(request)
-        chunk = path_hash(request, "hash")
-        xorbs = neighbours(self._store, chunk)
+        xorbs = neighbours(self._store, grant.repo_id, path_hash(request, "hash"))
         if not xorbs:
             raise NotFoundError("no such chunk", code="chunk_not_found")
         self._store.touch(xorbs)

@@ -8,9 +8,10 @@ recorded, all of it in one transaction. (draft-denis-xet, sections "Shard Format
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
@@ -29,29 +30,49 @@ class Progress(msgspec.Struct):
     total: int = 0
 
 
+class ShardChecks:
+    """What all running checks share, so that none can keep the others from going on.
+
+    Shards are parsed `at_once` at most, which bounds their memory. Content is hashed in small steps,
+    and the steps of all checks take turns: a shard that names petabytes delays the others, no more.
+    """
+
+    def __init__(self, store: ContentStore, run: Run, at_once: int = 2) -> None:
+        self.store = store
+        self.run = run
+        self.parsing = asyncio.Semaphore(at_once)
+        self.hashing = asyncio.Semaphore(at_once)
+
+
 class ShardCheck:
     """One posted shard on its way to being recorded for one repository."""
 
-    def __init__(self, store: ContentStore, repo_id: int, run: Run) -> None:
-        self._store = store
+    def __init__(self, shared: ShardChecks, repo_id: int) -> None:
+        self._shared = shared
+        self._store = shared.store
+        self._run = shared.run
         self._repo_id = repo_id
-        self._run = run
         self.progress = Progress()
 
-    async def register(self, body: bytes) -> int:
-        """Check the shard and record its files; returns how many were new to the repository.
+    async def register(self, body: IO[bytes]) -> int:
+        """Check the shard in `body` and record its files; returns how many were new to the repository.
+
+        Closes `body`. Cancelled, it stops after the step it is in.
 
         Raises:
             FormatError: what is wrong with it; nothing was changed.
         """
-        claims = await self._run(self._check_structure, body)
+        with body:
+            async with self._shared.parsing:
+                claims: list[StoredFile] = await self._run(self._check_structure, body)
         self.progress.total = sum(file.size for file in claims)
         files = [await self._prove(file) for file in claims]
         added: int = await self._run(self._store.add_files, self._repo_id, files)
         return added
 
-    def _check_structure(self, body: bytes) -> list[StoredFile]:
-        files, xorbs, _ = parse_shard(body)
+    def _check_structure(self, body: IO[bytes]) -> list[StoredFile]:
+        body.seek(0)
+        files, xorbs, _ = parse_shard(body.read())
         for xorb in xorbs:
             self._check_xorb(*xorb[:5])
         claims: dict[Hash, StoredFile] = {}
@@ -83,7 +104,10 @@ class ShardCheck:
         if known is None or known.sha256 is None:
             reader = self._store.xorbs.sha256_file(file.terms)
             before = self.progress.verified
-            while (done := await self._run(reader.step)) < file.size:
+            done = 0
+            while done < file.size:
+                async with self._shared.hashing:
+                    done = await self._run(reader.step)
                 self.progress.verified = before + done
             digest = reader.digest()
         else:
@@ -93,22 +117,27 @@ class ShardCheck:
         return file
 
 
-def neighbours(store: ContentStore, chunk: Hash, limit: int = 64) -> list[Hash]:
+def neighbours(store: ContentStore, repo_id: int, chunk: Hash, limit: int = 64) -> list[Hash]:
     """The xorb that holds `chunk`, followed by those that come after it in the files that use it.
 
     A client that finds one chunk is likely to have the following ones too; it asks seldom (about once
     in 16 MiB), so the answer looks ahead.
+
+    Only through files of this repository and of public ones: the answer names xorbs, and the name of a
+    xorb with a single chunk is that chunk's hash, which is what proves that someone has the content.
     """
     with store.db.read() as tx:
         row = tx.execute("SELECT xorb FROM dedup_chunks WHERE chunk = ?", (bytes(chunk),)).fetchone()
         if row is None:
             return []
-        found: dict[bytes, None] = {row[0]: None}
         users = tx.execute(
-            "SELECT f.terms FROM file_xorbs u JOIN files f ON f.hash = u.file WHERE u.xorb = ? "
-            "ORDER BY f.size DESC, f.hash LIMIT 4",
-            (row[0],),
+            "SELECT f.terms FROM file_xorbs u JOIN files f ON f.hash = u.file WHERE u.xorb = ? AND EXISTS ("
+            "  SELECT 1 FROM repo_files l JOIN repos r ON r.id = l.repo_id"
+            "  WHERE l.file = f.hash AND (r.id = ? OR r.private = 0)"
+            ") ORDER BY f.size DESC, f.hash LIMIT 4",
+            (row[0], repo_id),
         )
+        found: dict[bytes, None] = {}
         for (terms,) in users:
             order = term_xorbs(terms)
             found.update(dict.fromkeys(order[order.index(row[0]) :]))

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from xetway._native import Hash
-from xetway.cas.shards import MAX_SHARD_BYTES, Progress, ShardCheck
+from xetway.cas.shards import MAX_SHARD_BYTES, Progress, ShardCheck, ShardChecks
 from xetway.cas.signing import XetTokens
 from xetway.cas.store import ContentStore
 from xetway.errors import FormatError, NotFoundError, RequestError, XetwayError
@@ -27,8 +28,8 @@ _PREFIXES = ("default", "default-merkledb")
 # A shard that is checked sooner than this gets a plain status; one that takes longer gets progress frames.
 _PATIENCE_S = 5.0
 _FRAME_INTERVAL_S = 2.0
-# Bounds the memory of posted shards, which are parsed whole.
-_SHARDS_AT_ONCE = 2
+# A posted shard waits on disk for its turn to be parsed; small ones never get there.
+_SPOOL_IN_MEMORY_BYTES = 1024 * 1024
 
 
 class XorbAnswer(msgspec.Struct, frozen=True):
@@ -81,7 +82,7 @@ class Uploads:
     def __init__(self, store: ContentStore, tokens: XetTokens) -> None:
         self._store = store
         self._tokens = tokens
-        self._shard_slots = asyncio.Semaphore(_SHARDS_AT_ONCE)
+        self._checks = ShardChecks(store, run)
 
     async def post_xorb(self, request: Request) -> Response:
         """Take a xorb: parsed, hashed and compared with its name before anything is kept."""
@@ -99,8 +100,9 @@ class Uploads:
 
     @staticmethod
     async def _receive(request: Request, write: Any) -> None:
-        """Feed the body to `write`. After a refusal the rest is read and dropped, so that the client
-        gets the reason instead of a reset connection while it is still sending.
+        """Feed the body to `write`; after a refusal the rest of it is read and dropped.
+
+        So the client gets the reason, not a reset connection while it is still sending.
         """
         refusal: XetwayError | None = None
         async for piece in request.pieces(MAX_XORB_BODY_BYTES):
@@ -114,45 +116,74 @@ class Uploads:
 
     async def post_shard(self, request: Request) -> Response:
         """Take a shard (V1): one answer when everything is checked and recorded."""
-        grant = self._tokens.check_write(request.header("authorization"))
-        async with self._shard_slots:
-            check = ShardCheck(self._store, grant.repo_id, run)
-            added = await check.register(await request.read(MAX_SHARD_BYTES))
-        return json_response(ShardAnswer(1 if added else 0))
+        work = await self._begin(request)
+        await _wait(work.task, request)
+        return json_response(ShardAnswer(1 if work.task.result() else 0))
 
     async def post_shard_v2(self, request: Request) -> Response | StreamResponse:
         """Take a shard (V2): NDJSON, with progress while a long check runs."""
-        grant = self._tokens.check_write(request.header("authorization"))
-        body = await request.read(MAX_SHARD_BYTES)
-        check = ShardCheck(self._store, grant.repo_id, run)
-        work = asyncio.create_task(self._register(check, body))
-        done, _ = await asyncio.wait({work}, timeout=_PATIENCE_S)
+        work = await self._begin(request)
         headers = [("content-type", "application/x-ndjson")]
-        if done:
-            work.result()
+        if await _wait(work.task, request, _PATIENCE_S):
+            work.task.result()
             return Response(200, headers, _frame(ResultFrame()))
-        return StreamResponse(200, headers, None, _frames(work, check.progress))
+        return StreamResponse(200, headers, None, _frames(work))
 
-    async def _register(self, check: ShardCheck, body: bytes) -> int:
-        async with self._shard_slots:
-            return await check.register(body)
+    async def _begin(self, request: Request) -> _Work:
+        grant = self._tokens.check_write(request.header("authorization"))
+        body = tempfile.SpooledTemporaryFile(_SPOOL_IN_MEMORY_BYTES)  # noqa: SIM115  (the check closes it)
+        try:
+            async for piece in request.pieces(MAX_SHARD_BYTES):
+                await run(body.write, piece)
+        except BaseException:
+            body.close()
+            raise
+        check = ShardCheck(self._checks, grant.repo_id)
+        return _Work(asyncio.create_task(check.register(body)), check.progress)
 
     def post_grant(self, _request: Request) -> Response:
         """404, exactly: hf_xet then posts the xorb itself; any other status fails its upload."""
         raise NotFoundError("upload grants are not offered; post the xorb", code="grants_not_offered")
 
 
+class _Work(NamedTuple):
+    """A check that is running."""
+
+    task: asyncio.Task[int]
+    progress: Progress
+
+
+async def _wait(task: asyncio.Task[int], request: Request, timeout_s: float | None = None) -> bool:
+    """Wait until `task` is done, at most so long; false if it is not. Cancels it if the client leaves."""
+    left = asyncio.create_task(request.client_leaves())
+    try:
+        await asyncio.wait({task, left}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    except BaseException:
+        task.cancel()
+        raise
+    finally:
+        left.cancel()
+    if left.done() and not left.cancelled() and not task.done():
+        task.cancel()
+        raise RequestError("the client left before the shard was checked", code="client_left")
+    return task.done()
+
+
 def _frame(frame: msgspec.Struct) -> bytes:
     return msgspec.json.encode(frame) + b"\n"
 
 
-async def _frames(work: asyncio.Task[int], progress: Progress) -> AsyncIterator[bytes]:
-    """Progress until `work` ends, then its outcome. The work goes on if the client leaves."""
-    while not work.done():
-        yield _frame(ValidatingFrame(progress.verified, progress.total))
-        await asyncio.wait({work}, timeout=_FRAME_INTERVAL_S)
+async def _frames(work: _Work) -> AsyncIterator[bytes]:
+    """Progress until the work ends, then its outcome. Closed before that (the client left), it stops the work."""
+    task, progress = work
     try:
-        work.result()
+        while not task.done():
+            yield _frame(ValidatingFrame(progress.verified, progress.total))
+            await asyncio.wait({task}, timeout=_FRAME_INTERVAL_S)
+    finally:
+        task.cancel()
+    try:
+        task.result()
     except FormatError as error:
         yield _frame(ErrorFrame(error.message, retryable=False))
     except XetwayError:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
@@ -36,6 +37,7 @@ _DRAIN_S = 30.0
 # Up to four sends of a stream wait in Granian, besides what the connection itself buffers. Smaller sends than the
 # pieces that readers give keep a client that does not read at about 1 MiB of memory; larger ones are no faster.
 _SEND_BYTES = 64 * 1024
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NO_BODY = frozenset({204, 304})
 
 
@@ -87,7 +89,7 @@ class Application:
         request = Request(scope, receive, self._public_url)
         outcome = _Outcome()
         try:
-            await self._exchange(request, receive, send, outcome)
+            await self._exchange(request, send, outcome)
         except asyncio.CancelledError:
             outcome.note = " aborted"
             raise
@@ -104,14 +106,14 @@ class Application:
                     outcome.note,
                 )
 
-    async def _exchange(self, request: Request, receive: Receive, send: Send, outcome: _Outcome) -> None:
+    async def _exchange(self, request: Request, send: Send, outcome: _Outcome) -> None:
         try:
             response = await self._respond(request)
             if isinstance(response, StreamResponse):
                 body = _pieces(response.pieces)
                 first = b"" if request.method == "HEAD" else await anext(body, b"")
                 await _settle(request)
-                await self._stream(request, response, body, first, receive, send, outcome)
+                await self._stream(request, response, body, first, send, outcome)
                 return
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
@@ -151,7 +153,6 @@ class Application:
         response: StreamResponse,
         body: AsyncIterator[bytes],
         piece: bytes,
-        receive: Receive,
         send: Send,
         outcome: _Outcome,
     ) -> None:
@@ -167,7 +168,7 @@ class Application:
             await send({"type": "http.response.body", "body": piece, "more_body": False})
             outcome.sent_bytes = len(piece)
             return
-        left = asyncio.create_task(_client_leaves(receive))
+        left = asyncio.create_task(request.client_leaves())
         try:
             while piece:
                 for start in range(0, len(piece), _SEND_BYTES):
@@ -219,11 +220,6 @@ async def _close(source: AsyncIterator[bytes]) -> None:
         await close()
 
 
-async def _client_leaves(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
 async def _settle(request: Request) -> None:
     """Take in a body that the handler left, within limits."""
     if request.has_body:
@@ -240,8 +236,13 @@ def _start(request: Request, status: int, headers: list[tuple[str, str]]) -> dic
     return {
         "type": "http.response.start",
         "status": status,
-        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named],
+        "headers": [(name.encode("latin-1"), _header_value(value)) for name, value in named],
     }
+
+
+def _header_value(value: str) -> bytes:
+    """Encode a value so that it is one header, whatever a name in it holds."""
+    return _CONTROL.sub(" ", value).encode("latin-1", "replace")
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

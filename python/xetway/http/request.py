@@ -206,6 +206,11 @@ class Request:
                 while more and self._received_bytes <= limit_bytes:
                     _, more = await self._next()
 
+    async def client_leaves(self) -> None:
+        """Wait until the client closes the connection; for a request whose body was read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     @property
     def has_body(self) -> bool:
         """Whether the client announced a body that is not read to its end."""

@@ -7,7 +7,7 @@ import sqlite3
 import msgspec
 
 from xetway._native import Hash
-from xetway.cas.store import ContentStore, StoredFile
+from xetway.cas.store import EMPTY_SHA256, ContentStore, StoredFile
 from xetway.errors import NotFoundError, RequestError, StoreCorruptionError
 from xetway.http.request import Request
 from xetway.http.response import PieceReader
@@ -18,6 +18,9 @@ from xetway.hub.objects import Blob, get_blob, get_content
 from xetway.hub.repos import Repo, get_repo
 from xetway.hub.revisions import resolve
 from xetway.hub.trees import entry_not_found, find_entry
+
+# Nobody's secret, and never uploaded: clients commit empty files inline.
+_EMPTY = StoredFile(Hash.ZERO, 0, EMPTY_SHA256, b"")
 
 
 class Located(msgspec.Struct, frozen=True):
@@ -115,6 +118,8 @@ def open_blob(store: ContentStore, blob: Blob, start: int, end: int) -> PieceRea
 def readable_file(hub: Hub, request: Request, digest: str) -> StoredFile:
     """Find a file by xet hash or SHA-256 (hex) among those of the repositories that the request may read.
 
+    The empty file is everyone's.
+
     Raises:
         RequestError: `bad_hash`.
         NotFoundError: `file_not_found`.
@@ -122,6 +127,8 @@ def readable_file(hub: Hub, request: Request, digest: str) -> StoredFile:
     digest = digest.lower()
     if not is_sha256(digest):
         raise RequestError("a hash is 64 hex digits", code="bad_hash")
+    if digest in {str(_EMPTY.hash), EMPTY_SHA256.hex()}:
+        return _EMPTY
     principal = hub.access.principal(request)
     with hub.db.read() as tx:
         rows = tx.execute(

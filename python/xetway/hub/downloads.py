@@ -6,6 +6,7 @@ the xet hash of the content, or the git blob id of a small file.
 
 from __future__ import annotations
 
+import hashlib
 import string
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -16,11 +17,13 @@ from xetway.http.ranges import file_response
 from xetway.http.request import Request
 from xetway.http.response import AnyResponse
 from xetway.http.router import Route
-from xetway.hub.content import locate, open_located, readable_file
+from xetway.hub.content import BytesReader, locate, open_located, readable_file
 from xetway.hub.hub import Hub
 from xetway.hub.names import REPO_TYPES, RepoType
 
 _QUOTABLE = frozenset(string.ascii_letters + string.digits + " !#$&+-.^_`|~()[]{}=@,")
+# The empty file: its xet hash and its SHA-256. It is stored nowhere, and no secret of any repository.
+_EMPTY = ("0" * 64, hashlib.sha256(b"").hexdigest())
 
 
 class PlainDownloads:
@@ -52,6 +55,14 @@ class PlainDownloads:
 
     def by_hash(self, request: Request) -> AnyResponse:
         """Send a file by its xet hash or SHA-256, if it is in a repository that the caller may read."""
+        if request.params["hash"].lower() in _EMPTY:
+            return file_response(
+                request,
+                size=0,
+                etag=_EMPTY[0],
+                headers=_headers(_EMPTY[0]),
+                open_range=lambda _start, _end: BytesReader(b""),
+            )
         file = readable_file(self._hub, request, request.params["hash"])
         return file_response(
             request,

@@ -76,17 +76,22 @@ def encode_tree(entries: Iterable[TreeEntry]) -> bytes:
     return b"".join(f"{entry.mode} {entry.name}\0".encode() + entry.oid for entry in sorted(entries, key=sort_key))
 
 
-def parse_tree(data: bytes) -> list[TreeEntry]:
-    """Read a tree.
+def scan_tree(data: bytes) -> list[tuple[bytes, bytes, bytes]]:
+    """Cut a tree into its records: mode, name and id as they stand there.
 
     Raises:
         FormatError: `bad_tree`.
     """
-    records = _RECORD.findall(data)
+    records: list[tuple[bytes, bytes, bytes]] = _RECORD.findall(data)
     # The records found must follow each other without a gap: mode, space, name, NUL, id.
     if sum(len(mode) + len(name) for mode, name, _ in records) + len(records) * (2 + OID_BYTES) != len(data):
         raise FormatError("a tree has bytes that are no record", code="bad_tree", format="git tree")
-    return [TreeEntry(name.decode(), mode.decode("ascii"), oid) for mode, name, oid in records]
+    return records
+
+
+def parse_tree(data: bytes) -> list[TreeEntry]:
+    """Read a tree; raises as `scan_tree`."""
+    return [TreeEntry(name.decode(), mode.decode("ascii"), oid) for mode, name, oid in scan_tree(data)]
 
 
 def encode_commit(tree: bytes, parent: bytes | None, author: str, date: int, message: str) -> bytes:

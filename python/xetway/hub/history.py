@@ -90,7 +90,8 @@ def last_commits(tx: sqlite3.Connection, repo_id: int, head: bytes, paths: Itera
 def _changed(trees: TreeReader, tree: bytes, former: bytes, paths: set[str]) -> list[str]:
     """The paths that are not the same in both trees."""
     top, former_top = trees.folder(tree), trees.folder(former)
-    touched = {name for name in {path.partition("/")[0] for path in paths} if top.get(name) != former_top.get(name)}
+    names = {path.partition("/")[0] for path in paths}
+    touched = {name for name in names if top.get(name.encode()) != former_top.get(name.encode())}
     return [
         path
         for path in paths

@@ -26,10 +26,11 @@ from xetway.hub.routes_base import MAX_JSON_BYTES, RepoRoutes
 MAX_PREUPLOAD_FILES = 1_000
 
 
-class PreuploadBody(msgspec.Struct):
-    """The files that a client is about to upload."""
+class PreuploadBody(msgspec.Struct, rename="camel"):
+    """The files that a client is about to upload, and the .gitignore among them."""
 
     files: list[FileToUpload]
+    git_ignore: str | None = None
 
 
 class XetConnection(msgspec.Struct, frozen=True, rename="camel"):
@@ -53,7 +54,7 @@ class Commits(RepoRoutes):
         repo, _ = self.writable(request)
         with self.hub.db.read() as tx:
             commit = get_commit(tx, repo.id, resolve(tx, repo.id, request.params["revision"]))
-            return json_response({"files": plan_uploads(tx, commit.tree, body.files)})
+            return json_response({"files": plan_uploads(tx, commit.tree, body.files, body.git_ignore)})
 
     def read_token(self, request: Request) -> Response:
         """Give a token that reads the repository's content."""

@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Iterator
 
 from xetway.errors import NotFoundError, RequestError
-from xetway.hub.git import FILE_MODE, FOLDER_MODE, TreeEntry, sort_key
-from xetway.hub.objects import get_tree, put_tree
+from xetway.hub.git import FILE_MODE, FOLDER_MODE, TreeEntry, scan_tree, sort_key
+from xetway.hub.objects import get_object, get_tree, put_tree
 
 # Bounds the memory of a `TreeReader`, some 200 bytes each.
 _REMEMBERED_ENTRIES = 100_000
@@ -28,14 +28,15 @@ class TreeReader:
 
     def __init__(self, tx: sqlite3.Connection) -> None:
         self._tx = tx
-        self._trees: dict[bytes, dict[str, TreeEntry]] = {}
+        self._trees: dict[bytes, dict[bytes, tuple[bytes, bytes]]] = {}
         self._remembered = 0
 
-    def folder(self, oid: bytes) -> dict[str, TreeEntry]:
-        """Return the entries of a tree by name."""
+    def folder(self, oid: bytes) -> dict[bytes, tuple[bytes, bytes]]:
+        """Return the modes and ids in a tree by name, all as they stand there."""
         tree = self._trees.get(oid)
         if tree is None:
-            tree = {entry.name: entry for entry in get_tree(self._tx, oid)}
+            records = scan_tree(get_object(self._tx, "tree", oid))
+            tree = {name: (mode, entry) for mode, name, entry in records}
             while self._trees and self._remembered + len(tree) > _REMEMBERED_ENTRIES:
                 self._remembered -= len(self._trees.pop(next(iter(self._trees))))
             self._trees[oid] = tree
@@ -44,11 +45,12 @@ class TreeReader:
 
     def find(self, root: bytes, path: str) -> TreeEntry | None:
         """Return what is at a path; None if nothing is. The empty path is the root itself."""
-        entry: TreeEntry | None = TreeEntry("", FOLDER_MODE, root)
+        entry = TreeEntry("", FOLDER_MODE, root)
         for part in path.split("/") if path else ():
-            entry = self.folder(entry.oid).get(part) if entry.is_folder else None
-            if entry is None:
+            record = self.folder(entry.oid).get(part.encode()) if entry.is_folder else None
+            if record is None:
                 return None
+            entry = TreeEntry(part, record[0].decode("ascii"), record[1])
         return entry
 
 
