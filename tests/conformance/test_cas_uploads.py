@@ -9,6 +9,7 @@ import hashlib
 import json
 import socket
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import httpx
 import lz4.frame
