@@ -276,7 +276,7 @@ def test_content_with_a_known_id_must_be_the_same(hub: HubDriver) -> None:
     # As two contents with one SHA-1 would look: the id is known with another SHA-256.
     with hub.store.db.write() as tx:
         tx.execute(
-            "INSERT INTO blobs (oid, size, sha256, is_lfs, data) VALUES (?, 1, ?, 0, ?)",
-            (object_id("blob", b"1"), bytes(32), b"x"),
+            "INSERT INTO blobs (oid, size, sha256, is_lfs, data, xet) VALUES (?, 1, ?, 0, ?, ?)",
+            (object_id("blob", b"1"), bytes(32), b"x", bytes(32)),
         )
     assert hub.commit(put("x", b"1"), status=409)["code"] == "object_id_collision"

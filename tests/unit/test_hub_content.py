@@ -348,20 +348,30 @@ def test_bad_batches(hub: HubDriver) -> None:
 def test_files_by_hash(hub: HubDriver) -> None:
     from tests.unit.http_driver import request
     from xetway.errors import NotFoundError
-    from xetway.hub.content import readable_file
+    from xetway.hub.content import open_blob, readable_content
 
     sha256 = hub.upload(b"weights")
     file = hub.store.file_by_sha256(1, bytes.fromhex(sha256))
     assert file is not None
-    for digest in (str(file.hash), sha256, sha256.upper()):
-        assert readable_file(hub.hub, request(), digest) == file
+    hub.commit(put("notes.txt", b"Hello World!"))
+    small = (
+        "a9dae0ad88b060bdd7e7c87abdcf95b132c95a0414b06d4f6beb68d287b87165",
+        hashlib.sha256(b"Hello World!").hexdigest(),
+    )
+    for digests, content in (((str(file.hash), sha256, sha256.upper()), b"weights"), (small, b"Hello World!")):
+        for digest in digests:
+            found = readable_content(hub.hub, request(), digest)
+            assert str(found.hash) == digests[0]
+            assert open_blob(hub.store, found.blob, 0, found.blob.size).read() == content
     hub.send("PUT", f"{API}/settings", {"private": True})
-    with pytest.raises(NotFoundError):
-        readable_file(hub.hub, request(), sha256)
+    for digest in (sha256, *small):
+        with pytest.raises(NotFoundError):
+            readable_content(hub.hub, request(), digest)
     owner = request(headers=[("authorization", f"Bearer {hub.token}")])
-    assert readable_file(hub.hub, owner, sha256) == file
+    assert readable_content(hub.hub, owner, sha256).hash == file.hash
+    assert str(readable_content(hub.hub, owner, small[1]).hash) == small[0]
     with pytest.raises(NotFoundError):
-        readable_file(hub.hub, owner, "1" * 64)
+        readable_content(hub.hub, owner, "1" * 64)
     for digest in ("0" * 64, hashlib.sha256().hexdigest()):
-        empty = readable_file(hub.hub, request(), digest)
-        assert (empty.hash, empty.size) == (Hash.ZERO, 0)
+        empty = readable_content(hub.hub, request(), digest)
+        assert (empty.hash, empty.blob.size) == (Hash.ZERO, 0)

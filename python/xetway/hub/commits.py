@@ -80,7 +80,7 @@ def _apply(
     if isinstance(change, Remove):
         editor.remove(change.path, folder=change.folder)
     elif isinstance(change, PutContent):
-        editor.put(change.path, put_content(tx, payload.content(change)))
+        editor.put(change.path, put_content(tx, repo_id, payload.content(change)))
     elif isinstance(change, PutLarge):
         blob = put_large(tx, change.oid, change.file.size, change.sha256, bytes(change.file.hash))
         _link(tx, repo_id, blob.file, blob.sha256, store.now_s())

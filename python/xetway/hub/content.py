@@ -7,10 +7,11 @@ import sqlite3
 import msgspec
 
 from xetway._native import Hash
-from xetway.cas.store import EMPTY_SHA256, ContentStore, StoredFile
+from xetway.cas.store import EMPTY_SHA256, ContentStore
 from xetway.errors import NotFoundError, RequestError, StoreCorruptionError
 from xetway.http.request import Request
 from xetway.http.response import PieceReader
+from xetway.hub.git import object_id
 from xetway.hub.history import get_commit
 from xetway.hub.hub import Hub
 from xetway.hub.names import RepoType, is_sha256, normalize_path
@@ -20,7 +21,15 @@ from xetway.hub.revisions import resolve
 from xetway.hub.trees import entry_not_found, find_entry
 
 # Nobody's secret, and never uploaded: clients commit empty files inline.
-_EMPTY = StoredFile(Hash.ZERO, 0, EMPTY_SHA256, b"")
+_EMPTY = Blob(object_id("blob", b""), 0, EMPTY_SHA256, is_lfs=False, file=None)
+# Content in the content store, then small content: repository, xet hash, blob id, size, SHA-256, file.
+_BY_HASH = """
+    SELECT l.repo_id, f.hash, x'', f.size, f.sha256, f.hash FROM repo_files l JOIN files f ON f.hash = l.file
+    WHERE l.file = :xet OR l.sha256 = :sha256
+    UNION ALL
+    SELECT l.repo_id, b.xet, b.oid, b.size, b.sha256, NULL FROM repo_blobs l JOIN blobs b USING (oid)
+    WHERE b.data IS NOT NULL AND (b.xet = :xet OR b.sha256 = :sha256)
+"""
 
 
 class Located(msgspec.Struct, frozen=True):
@@ -115,8 +124,15 @@ def open_blob(store: ContentStore, blob: Blob, start: int, end: int) -> PieceRea
     return store.open(file, start, end)
 
 
-def readable_file(hub: Hub, request: Request, digest: str) -> StoredFile:
-    """Find a file by xet hash or SHA-256 (hex) among those of the repositories that the request may read.
+class Named(msgspec.Struct, frozen=True):
+    """Content found by its hash. `hash` is its xet hash."""
+
+    hash: Hash
+    blob: Blob
+
+
+def readable_content(hub: Hub, request: Request, digest: str) -> Named:
+    """Find content by xet hash or SHA-256 (hex) among the files of the repositories that the request may read.
 
     The empty file is everyone's.
 
@@ -127,17 +143,13 @@ def readable_file(hub: Hub, request: Request, digest: str) -> StoredFile:
     digest = digest.lower()
     if not is_sha256(digest):
         raise RequestError("a hash is 64 hex digits", code="bad_hash")
-    if digest in {str(_EMPTY.hash), EMPTY_SHA256.hex()}:
-        return _EMPTY
+    if digest in {str(Hash.ZERO), EMPTY_SHA256.hex()}:
+        return Named(Hash.ZERO, _EMPTY)
     principal = hub.access.principal(request)
     with hub.db.read() as tx:
-        rows = tx.execute(
-            "SELECT DISTINCT repo_id, file FROM repo_files WHERE file = ? OR sha256 = ?",
-            (bytes(Hash(digest)), bytes.fromhex(digest)),
-        ).fetchall()
-        for repo_id, raw in rows:
+        for repo_id, *content in tx.execute(_BY_HASH, {"xet": bytes(Hash(digest)), "sha256": bytes.fromhex(digest)}):
             repo = get_repo(tx, repo_id)
-            file = hub.store.file(Hash.from_bytes(raw))
-            if repo is not None and file is not None and hub.access.may_read(principal, repo):
-                return file
+            if repo is not None and hub.access.may_read(principal, repo):
+                xet, oid, size, sha256, file = content
+                return Named(Hash.from_bytes(xet), Blob(oid, size, sha256 or b"", is_lfs=False, file=file))
     raise NotFoundError("no file with this hash", code="file_not_found")

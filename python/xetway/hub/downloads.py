@@ -6,7 +6,6 @@ the xet hash of the content, or the git blob id of a small file.
 
 from __future__ import annotations
 
-import hashlib
 import string
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -17,13 +16,11 @@ from xetway.http.ranges import file_response
 from xetway.http.request import Request
 from xetway.http.response import AnyResponse
 from xetway.http.router import Route
-from xetway.hub.content import BytesReader, locate, open_located, readable_file
+from xetway.hub.content import locate, open_blob, open_located, readable_content
 from xetway.hub.hub import Hub
 from xetway.hub.names import REPO_TYPES, RepoType
 
 _QUOTABLE = frozenset(string.ascii_letters + string.digits + " !#$&+-.^_`|~()[]{}=@,")
-# The empty file: its xet hash and its SHA-256. It is stored nowhere, and no secret of any repository.
-_EMPTY = ("0" * 64, hashlib.sha256(b"").hexdigest())
 
 
 class PlainDownloads:
@@ -55,21 +52,13 @@ class PlainDownloads:
 
     def by_hash(self, request: Request) -> AnyResponse:
         """Send a file by its xet hash or SHA-256, if it is in a repository that the caller may read."""
-        if request.params["hash"].lower() in _EMPTY:
-            return file_response(
-                request,
-                size=0,
-                etag=_EMPTY[0],
-                headers=_headers(_EMPTY[0]),
-                open_range=lambda _start, _end: BytesReader(b""),
-            )
-        file = readable_file(self._hub, request, request.params["hash"])
+        found = readable_content(self._hub, request, request.params["hash"])
         return file_response(
             request,
-            size=file.size,
-            etag=str(file.hash),
-            headers=_headers(str(file.hash)),
-            open_range=lambda start, end: self._hub.store.open(file, start, end),
+            size=found.blob.size,
+            etag=str(found.hash),
+            headers=_headers(str(found.hash)),
+            open_range=lambda start, end: open_blob(self._hub.store, found.blob, start, end),
         )
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from xetway.errors import ConflictError, StoreCorruptionError
 from xetway.hub.git import EMPTY_TREE, Kind, TreeEntry, encode_tree, object_id, parse_tree, pointer
+from xetway.xet.hashing import file_hash, hash_chunks
 
 # Larger content goes to the content store.
 MAX_INLINE_BYTES = 1024 * 1024
@@ -106,10 +107,11 @@ def get_content(tx: sqlite3.Connection, blob: Blob) -> bytes:
     return data
 
 
-def put_content(tx: sqlite3.Connection, data: bytes) -> bytes:
-    """Store small content and return the id of its blob."""
+def put_content(tx: sqlite3.Connection, repo_id: int, data: bytes) -> bytes:
+    """Store small content for a repository and return the id of its blob."""
     blob = Blob(object_id("blob", data), len(data), hashlib.sha256(data).digest(), is_lfs=False, file=None)
     _put_blob(tx, blob, data)
+    tx.execute("INSERT OR IGNORE INTO repo_blobs (repo_id, oid) VALUES (?, ?)", (repo_id, blob.oid))
     return blob.oid
 
 
@@ -130,9 +132,10 @@ def put_lfs(tx: sqlite3.Connection, size: int, sha256: bytes, file: bytes) -> Bl
 def _put_blob(tx: sqlite3.Connection, blob: Blob, data: bytes | None) -> Blob:
     known = get_blobs(tx, (blob.oid,)).get(blob.oid)
     if known is None:
+        xet = None if data is None else bytes(file_hash(hash_chunks(data)))
         tx.execute(
-            "INSERT INTO blobs (oid, size, sha256, is_lfs, data, file) VALUES (?, ?, ?, ?, ?, ?)",
-            (blob.oid, blob.size, blob.sha256, blob.is_lfs, data, blob.file),
+            "INSERT INTO blobs (oid, size, sha256, is_lfs, data, file, xet) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (blob.oid, blob.size, blob.sha256, blob.is_lfs, data, blob.file, xet),
         )
         return blob
     # Two contents with one SHA-1 can be made on purpose; the second must not turn into the first.

@@ -118,7 +118,7 @@ def create_repo(
         ConflictError: `repo_exists`.
     """
     repo = _new_repo(tx, kind, namespace, name, user=user, private=private, sdk=sdk, now_s=now_s)
-    tree = put_tree(tx, [TreeEntry(".gitattributes", FILE_MODE, put_content(tx, ATTRIBUTES))])
+    tree = put_tree(tx, [TreeEntry(".gitattributes", FILE_MODE, put_content(tx, repo.id, ATTRIBUTES))])
     commit = add_commit(
         tx, repo.id, tree=tree, parent=None, title="initial commit", message="", author=user, date=now_s
     )
@@ -140,6 +140,7 @@ def duplicate_repo(
         ("commits", "oid, tree, parent, title, message, author, date"),
         ("refs", "name, oid, message"),
         ("repo_files", "file, sha256, added_at"),
+        ("repo_blobs", "oid"),
     ):
         where = " AND name NOT LIKE 'refs/pr/%'" if table == "refs" else ""
         tx.execute(

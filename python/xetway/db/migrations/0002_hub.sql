@@ -51,9 +51,21 @@ CREATE TABLE blobs (
     is_lfs INTEGER NOT NULL CHECK (is_lfs IN (0, 1)),
     data BLOB,
     file BLOB REFERENCES files (hash),
-    CHECK ((data IS NULL) <> (file IS NULL))
+    xet BLOB CHECK (length(xet) = 32),   -- the xet hash of content in `data`
+    CHECK ((data IS NULL) <> (file IS NULL)),
+    CHECK ((data IS NULL) = (xet IS NULL))
 ) STRICT;
 CREATE INDEX blobs_by_file ON blobs (file);
+CREATE INDEX blobs_by_xet ON blobs (xet);
+CREATE INDEX blobs_by_sha256 ON blobs (sha256);
+
+-- The small contents in a repository's history, as `repo_files` is for what is in the content store.
+CREATE TABLE repo_blobs (
+    repo_id INTEGER NOT NULL REFERENCES repos (id) ON DELETE CASCADE,
+    oid BLOB NOT NULL REFERENCES blobs (oid) ON DELETE CASCADE,
+    PRIMARY KEY (repo_id, oid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX repo_blobs_by_oid ON repo_blobs (oid);
 
 -- The commits that a repository has, with what listings show of them.
 CREATE TABLE commits (
