@@ -351,8 +351,11 @@ class XorbWriter:
             FormatError: it is not whole, or not the one expected; the writer is closed.
         """
 
-    def publish(self) -> bool:
-        """Give the finished xorb its name, durably; False if it was there with the same length."""
+    def publish(self, replace: bool = False) -> bool:
+        """Give the finished xorb its name, durably; False if it was there with the same length.
+
+        With `replace`, and where the length differs, the new file takes the place of the old one at once.
+        """
 
     def abort(self) -> None:
         """Drop what was written, now or when the call of another thread ends. Never fails."""

@@ -20,6 +20,14 @@ from xetway.cas.store import EMPTY_SHA256, ContentStore, StoredFile, sha256_mism
 from xetway.errors import FormatError
 
 MAX_SHARD_BYTES = 72 * 1024 * 1024
+_REASONS = {
+    "unknown_xorb": "names a xorb that is not stored here",
+    "chunk_range": "names chunks that its xorb does not have",
+    "length_mismatch": "has a term of another length than its chunks",
+    "verification_count": "has more or fewer verification hashes than terms",
+    "verification_mismatch": "has a term with a wrong verification hash",
+    "file_hash_mismatch": "is made of chunks that give another file hash",
+}
 Run = Callable[..., Awaitable[Any]]
 
 
@@ -79,10 +87,19 @@ class ShardCheck:
         for file, terms, verification, sha256, _ in files:
             if verification is None and terms:
                 raise FormatError("the shard has no verification hashes", code="verification_missing", format="shard")
-            size = self._store.xorbs.check_file(file, terms, verification)
+            size = self._check_file(file, terms, verification)
             claimed = sha256 if sha256 is not None and any(sha256) and size else None
             claims.setdefault(file, StoredFile(file, size, claimed if size else EMPTY_SHA256, terms))
         return list(claims.values())
+
+    def _check_file(self, file: Hash, terms: bytes, verification: bytes | None) -> int:
+        try:
+            return self._store.xorbs.check_file(file, terms, verification)
+        except FormatError as error:
+            # The native message has the true hash or length. To tell it would hand out what only someone who
+            # has the content can know, and this check is there to find out.
+            reason = _REASONS.get(error.code, "is not what the stored xorbs say")
+            raise FormatError(f"file {file} {reason}", code=error.code, format="shard") from None
 
     def _check_xorb(self, xorb: Hash, raw_bytes: int, _on_disk: int, hashes: bytes, lengths: bytes) -> None:
         stored_hashes, stored_lengths, _ = self._store.xorbs.chunks(xorb)

@@ -22,6 +22,7 @@ from xetway.errors import FormatError, IntegrityError, StoreCorruptionError
 _TOUCH_INTERVAL_S = 60
 EMPTY_SHA256 = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 TERM_BYTES = 48
+_TOUCH_XORB = "UPDATE xorbs SET touched_at = ?, unreferenced_at = NULL WHERE hash = ?"
 
 
 class StoredFile(msgspec.Struct, frozen=True):
@@ -88,18 +89,15 @@ class ContentStore:
         When this returns, the file and its row survive a crash. A xorb that is there but damaged is
         replaced, so uploading content again repairs it.
         """
-        kept = self._is_whole(xorb)
+        damaged = self._is_damaged(xorb)
         with self.db.write() as tx:
             known = tx.execute("SELECT 1 FROM xorbs WHERE hash = ?", (bytes(xorb),)).fetchone()
-            if kept and known and self.xorbs.exists(xorb):
+            # One that appeared since the look was proven a moment ago by the client that brought it.
+            if known and not damaged and self.xorbs.exists(xorb):
                 writer.abort()
-                tx.execute(
-                    "UPDATE xorbs SET touched_at = ?, unreferenced_at = NULL WHERE hash = ?",
-                    (self.now_s(), bytes(xorb)),
-                )
+                tx.execute(_TOUCH_XORB, (self.now_s(), bytes(xorb)))
                 return False
-            self.xorbs.remove(xorb)
-            writer.publish()
+            writer.publish(replace=True)
             tx.execute(
                 "INSERT INTO xorbs (hash, chunks, raw_bytes, stored_bytes, touched_at) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT (hash) DO UPDATE SET stored_bytes = excluded.stored_bytes, "
@@ -113,14 +111,25 @@ class ContentStore:
             )
         return known is None
 
-    def _is_whole(self, xorb: Hash) -> bool:
+    def _is_damaged(self, xorb: Hash) -> bool:
         if not self.xorbs.exists(xorb):
             return False
         try:
             self.xorbs.verify(xorb)
         except StoreCorruptionError:
-            return False
-        return True
+            return True
+        return self.stored_bytes(xorb) != self.xorb_bytes(xorb)
+
+    def stored_bytes(self, xorb: Hash) -> int | None:
+        """The length of a xorb's chunk data as the database has it; None for one that is not stored."""
+        with self.db.read() as tx:
+            row = tx.execute("SELECT stored_bytes FROM xorbs WHERE hash = ?", (bytes(xorb),)).fetchone()
+        return row[0] if row else None
+
+    def xorb_bytes(self, xorb: Hash) -> int:
+        """The length of a stored xorb's chunk data as its file has it."""
+        _, _, ends = self.xorbs.chunks(xorb)
+        return int.from_bytes(ends[-4:], "little")
 
     def file(self, file: Hash) -> StoredFile | None:
         """Look a file up by its xet hash, whoever uploaded it."""
@@ -176,7 +185,7 @@ class ContentStore:
             ) from None
         return added
 
-    def _add_file(self, tx: sqlite3.Connection, repo_id: int, file: StoredFile, stamp: int) -> int:
+    def _add_file(self, tx: sqlite3.Connection, repo_id: int, file: StoredFile, stamp: int) -> bool:
         raw = bytes(file.hash)
         tx.execute(
             "INSERT INTO files (hash, size, sha256, terms, touched_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (hash) DO "
@@ -185,9 +194,7 @@ class ContentStore:
         )
         xorbs = term_xorbs(file.terms)
         tx.executemany("INSERT OR IGNORE INTO file_xorbs (file, xorb) VALUES (?, ?)", [(raw, xorb) for xorb in xorbs])
-        tx.executemany(
-            "UPDATE xorbs SET touched_at = ?, unreferenced_at = NULL WHERE hash = ?", [(stamp, xorb) for xorb in xorbs]
-        )
+        tx.executemany(_TOUCH_XORB, [(stamp, xorb) for xorb in xorbs])
         if file.terms:
             xorb, index = first_chunk(file.terms)
             hashes, _, _ = self.xorbs.chunks(Hash.from_bytes(xorb))
@@ -195,17 +202,23 @@ class ContentStore:
                 "INSERT OR IGNORE INTO dedup_chunks (chunk, xorb) VALUES (?, ?)",
                 (hashes[32 * index : 32 * index + 32], xorb),
             )
-        return tx.execute(
+        new = tx.execute("SELECT 1 FROM repo_files WHERE repo_id = ? AND file = ?", (repo_id, raw)).fetchone() is None
+        tx.execute(
             "INSERT INTO repo_files (repo_id, file, sha256, added_at) VALUES (?, ?, ?, ?) ON CONFLICT (repo_id, file) "
-            "DO UPDATE SET sha256 = coalesce(repo_files.sha256, excluded.sha256) WHERE repo_files.sha256 IS NULL",
+            "DO UPDATE SET sha256 = coalesce(repo_files.sha256, excluded.sha256), added_at = excluded.added_at",
             (repo_id, raw, file.sha256, stamp),
-        ).rowcount
+        )
+        return new
 
     def touch(self, xorbs: list[Hash]) -> None:
-        """Note that an upload may be about to use these xorbs, so that gc leaves them for now."""
+        """Note that an upload may be about to use these xorbs, so that gc leaves them for now.
+
+        Raises:
+            sqlite3.OperationalError: the write lock is taken; this does not wait for it.
+        """
         stamp = self.now_s()
         rows = [(stamp, bytes(xorb), stamp - _TOUCH_INTERVAL_S) for xorb in xorbs]
-        with self.db.write() as tx:
+        with self.db.write(wait=False) as tx:
             tx.executemany("UPDATE xorbs SET touched_at = ? WHERE hash = ? AND touched_at < ?", rows)
 
 

@@ -10,6 +10,8 @@ and commits share. ``synchronous=FULL``: a transaction that returned survives a 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -26,6 +28,7 @@ class Database:
     """A SQLite file and this process's connections to it. Blocking: call it from worker threads."""
 
     def __init__(self, path: Path) -> None:
+        _keep_private(path)
         self._path = path
         self._local = threading.local()
         self._migrate()
@@ -61,10 +64,20 @@ class Database:
             connection.execute("ROLLBACK")
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction holding the write lock from its start; commits, or rolls back on any error."""
+    def write(self, *, wait: bool = True) -> Iterator[sqlite3.Connection]:
+        """A transaction holding the write lock from its start; commits, or rolls back on any error.
+
+        Raises:
+            sqlite3.OperationalError: the lock was not to be had, in 30 s or, unless `wait`, at once.
+        """
         connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
+        if not wait:
+            connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        finally:
+            if not wait:
+                connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
         try:
             yield connection
         except BaseException:
@@ -92,6 +105,18 @@ class Database:
                 for statement in _statements(script.read_text("utf-8")):
                     tx.execute(statement)
                 tx.execute(f"PRAGMA user_version = {number}")
+
+
+def _keep_private(path: Path) -> None:
+    """Make the file for its owner alone, whatever the folder allows: it holds the signing keys.
+
+    SQLite gives its companions (-wal, -shm) the mode of the file itself.
+    """
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    for part in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+        with contextlib.suppress(FileNotFoundError):
+            if part.stat().st_mode & 0o077:
+                part.chmod(0o600)
 
 
 def _statements(script: str) -> Iterator[str]:

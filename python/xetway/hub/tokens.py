@@ -6,9 +6,11 @@ nothing to guess. Which repositories a token opens is in its patterns; see `matc
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import secrets
+import sqlite3
 import string
 import time
 from collections.abc import Callable, Sequence
@@ -156,7 +158,8 @@ class TokenStore:
         if info.revoked_at is not None or (info.expires_at is not None and info.expires_at <= now):
             return None
         if (info.last_used_at or 0) < now - _USED_INTERVAL_S:
-            with self._db.write() as tx:
+            # Reading must go on while someone else writes, or when the disk is full.
+            with contextlib.suppress(sqlite3.OperationalError), self._db.write(wait=False) as tx:
                 tx.execute("UPDATE tokens SET last_used_at = ? WHERE id = ?", (now, info.id))
         return info
 

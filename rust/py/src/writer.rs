@@ -33,8 +33,9 @@ impl XorbWriter {
         self.0.with(py, InnerWriter::finish)?.or_raise(py).map(sizes)
     }
 
-    fn publish(&self, py: Python<'_>) -> PyResult<bool> {
-        self.0.with(py, InnerWriter::publish)?.or_raise(py)
+    #[pyo3(signature = (replace=false))]
+    fn publish(&self, py: Python<'_>, replace: bool) -> PyResult<bool> {
+        self.0.with(py, |writer| writer.publish(replace))?.or_raise(py)
     }
 
     fn abort(&self, py: Python<'_>) {

@@ -103,8 +103,9 @@ impl XorbWriter {
 
     /// Give the finished xorb its name, durably; false if the same xorb was there already.
     ///
-    /// A file of the same length with a sound footer is kept; any other is replaced at once.
-    pub fn publish(&mut self) -> Result<bool> {
+    /// A file of the same length with a sound footer is kept, unless `replace` says otherwise; any other is replaced
+    /// at once: there is no moment without a file.
+    pub fn publish(&mut self, replace: bool) -> Result<bool> {
         let part = match std::mem::replace(&mut self.state, State::Closed) {
             State::Finished { part } => part,
             State::Closed => return Err(ENDED),
@@ -114,7 +115,7 @@ impl XorbWriter {
             }
         };
         let target = self.store.layout.xorb(&self.xorb);
-        if self.is_there(&part)? {
+        if !replace && self.is_there(&part)? {
             return Ok(false);
         }
         let folder = self.store.layout.make_folder_of(&target)?;

@@ -30,7 +30,7 @@ fn content_comes_back_whatever_the_pieces() {
         content.chunks(piece_bytes).for_each(|piece| file.write(piece).unwrap());
         let mut file = file.finish().unwrap();
         file.xorbs.iter_mut().for_each(|(_, writer, _)| {
-            writer.publish().unwrap();
+            writer.publish(false).unwrap();
         });
         assert_eq!(file.size, 900_000);
         hashes.push(file.file);

@@ -22,7 +22,7 @@ fn pieces_of_any_size_give_the_same_file() {
             assert_eq!(sizes.chunks, meta.len() as u64);
             assert_eq!((sizes.raw_bytes, sizes.stored_bytes), (200_000, data.len() as u64));
             assert!(!sample.store.exists(&meta.hash()).unwrap());
-            assert!(writer.publish().unwrap());
+            assert!(writer.publish(false).unwrap());
             assert!(
                 fs::read(sample.file_of(&meta.hash())).unwrap() == expected,
                 "{form} {piece_bytes}"
@@ -46,14 +46,14 @@ fn nothing_is_left_of_a_xorb_that_is_refused_aborted_or_dropped() {
     assert!(matches!(garbage.write(&data), Err(Error::State { .. })));
     let mut cut = sample.store.create(meta.hash()).unwrap();
     cut.write(&data[..data.len() - 1]).unwrap();
-    assert!(matches!(cut.publish(), Err(Error::State { .. })));
+    assert!(matches!(cut.publish(false), Err(Error::State { .. })));
     assert!(matches!(cut.finish(), Err(Error::Format(_))));
     assert!(matches!(cut.finish(), Err(Error::State { .. })));
     let mut aborted = sample.store.create(meta.hash()).unwrap();
     aborted.write(&data).unwrap();
     aborted.finish().unwrap();
     aborted.abort();
-    assert!(matches!(aborted.publish(), Err(Error::State { .. })));
+    assert!(matches!(aborted.publish(false), Err(Error::State { .. })));
     drop(sample.store.create(meta.hash()).unwrap());
     drop((wrong_name, garbage, cut, aborted));
     assert_eq!(sample.temporary(), Vec::<String>::new());
@@ -135,8 +135,8 @@ fn cleaning_spares_living_writers_of_this_and_other_processes() {
     assert_eq!(sample.store.clean_temporary().unwrap(), 1);
     receiving.write(&data[50..]).unwrap();
     receiving.finish().unwrap();
-    assert!(receiving.publish().unwrap());
-    assert!(finished.xorbs[0].1.publish().unwrap());
+    assert!(receiving.publish(false).unwrap());
+    assert!(finished.xorbs[0].1.publish(false).unwrap());
     drop((receiving, finished));
     assert_eq!(sample.temporary(), ["notes"]);
 }

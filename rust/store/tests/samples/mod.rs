@@ -76,7 +76,7 @@ impl Sample {
         }
         let mut file = ingest.finish().unwrap();
         for (_, writer, _) in &mut file.xorbs {
-            assert!(writer.publish().unwrap());
+            assert!(writer.publish(false).unwrap());
         }
         file
     }
@@ -86,7 +86,7 @@ impl Sample {
         let mut writer = self.store.create(*xorb).unwrap();
         writer.write(data).unwrap();
         writer.finish().unwrap();
-        writer.publish().unwrap()
+        writer.publish(false).unwrap()
     }
 }
 
