@@ -61,7 +61,7 @@ def read(store: ContentStore, file: StoredFile, start: int = 0, end: int | None 
     return b"".join(iter(reader.read, b""))
 
 
-def nothing(_tx: sqlite3.Connection) -> set[bytes]:
+def nothing(_tx: sqlite3.Connection) -> set[tuple[int, bytes]]:
     return set()
 
 
@@ -71,6 +71,11 @@ def no_objects(_tx: sqlite3.Connection) -> list[str]:
 
 def xorb_files(store: ContentStore) -> list[Hash]:
     return store.xorbs.list()
+
+
+def xorb_inode(store: ContentStore) -> list[int]:
+    folder = Path(str(store.db._path)).parent / "xorbs"
+    return [path.stat().st_ino for path in folder.rglob("*.xorb")]
 
 
 def only_xorb(store: ContentStore, tmp_path: Path) -> Path:
@@ -184,7 +189,7 @@ def test_uploading_again_in_the_grace_saves_the_xorb(store: ContentStore, repo: 
     gc.run(store, nothing)
     file = add(store, repo, data("x", 300_000))
     clock.now += 40 * 24 * HOUR
-    assert gc.run(store, lambda _: {bytes(file.hash)}).xorbs_waiting == 0
+    assert gc.run(store, lambda _: {(repo, bytes(file.hash))}).xorbs_waiting == 0
     assert read(store, file) == data("x", 300_000)
 
 
@@ -194,7 +199,7 @@ def test_gc_keeps_what_is_referenced_and_shared(store: ContentStore, repo: int, 
     two = StoredFile(one.hash, one.size, one.sha256, one.terms)
     other = add(store, repo, data("other", 300_000))
     clock.now += 60 * 24 * HOUR
-    report = gc.run(store, lambda _: {bytes(two.hash)}, grace_s=0)
+    report = gc.run(store, lambda _: {(repo, bytes(two.hash))}, grace_s=0)
     assert (report.files_removed, report.xorbs_removed) == (1, 1)
     assert read(store, one) == shared
     assert store.file(other.hash) is None
@@ -216,3 +221,34 @@ def test_files_of_a_collected_xorb_cannot_be_recorded(store: ContentStore, repo:
     with pytest.raises(FormatError) as caught:
         store.add_files(repo, [file])
     assert caught.value.code == "unknown_xorb"
+
+
+def test_a_repository_loses_a_file_that_only_another_one_still_has(
+    store: ContentStore, repo: int, clock: Clock
+) -> None:
+    file = add(store, repo, data("x", 300_000))
+    with store.db.write() as tx:
+        tx.execute(
+            "INSERT INTO repos (type, namespace, name, private, created_by, created_at, updated_at) "
+            "VALUES ('model', 'a', 'c', 1, 'ada', 0, 0)"
+        )
+    other = repo + 1
+    store.add_files(other, [file])
+    clock.now += 24 * HOUR
+    report = gc.run(store, lambda _: {(other, bytes(file.hash))}, grace_s=0)
+    assert (report.files_removed, report.xorbs_removed) == (0, 0)
+    assert store.repo_file(repo, file.hash) is None
+    assert store.repo_file(other, file.hash) == file
+    assert read(store, file) == data("x", 300_000)
+
+
+def test_the_second_of_two_simultaneous_posters_leaves_the_file_of_the_first(store: ContentStore, repo: int) -> None:
+    content = data("x", 100_000)
+    first, second = store.xorbs.ingest(), store.xorbs.ingest()
+    first.write(content)
+    second.write(content)
+    (xorb, writer, *sizes), (_, late, *_) = first.finish()[4][0], second.finish()[4][0]
+    assert store.publish(xorb, writer, *sizes)
+    inode = xorb_inode(store)
+    assert not store.publish(xorb, late, *sizes)
+    assert xorb_inode(store) == inode

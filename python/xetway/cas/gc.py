@@ -22,8 +22,8 @@ from xetway.cas.store import ContentStore
 DEFAULT_WINDOW_S = TOKEN_LIFE_S + TOKEN_LEEWAY_S
 DEFAULT_GRACE_S = 30 * 24 * 3600
 
-# Removes the repositories' unreachable objects and returns the files (raw hashes) still needed.
-Prune = Callable[[sqlite3.Connection], set[bytes]]
+# Removes the repositories' unreachable objects and returns (repository id, raw hash) of the files still needed.
+Prune = Callable[[sqlite3.Connection], set[tuple[int, bytes]]]
 
 
 class GcReport(msgspec.Struct, frozen=True):
@@ -69,20 +69,23 @@ def _stop_if(dry_run: bool) -> None:
 def _sweep(tx: sqlite3.Connection, prune: Prune, now: int, grace_s: int, window_s: int) -> GcReport:
     live = prune(tx)
     idle_since = now - window_s
-    dead = [
-        row
-        for row in tx.execute("SELECT hash FROM files WHERE touched_at <= ?", (idle_since,)).fetchall()
-        if row[0] not in live
-    ]
-    tx.executemany("DELETE FROM repo_files WHERE file = ?", dead)
-    tx.executemany("DELETE FROM files WHERE hash = ?", dead)
+    links = tx.execute("SELECT repo_id, file FROM repo_files WHERE added_at <= ?", (idle_since,)).fetchall()
+    tx.executemany(
+        "DELETE FROM repo_files WHERE repo_id = ? AND file = ?",
+        [link for link in map(tuple, links) if link not in live],
+    )
+    dead = tx.execute(
+        "DELETE FROM files WHERE touched_at <= ? AND NOT EXISTS (SELECT 1 FROM repo_files WHERE file = hash) "
+        "AND NOT EXISTS (SELECT 1 FROM blobs WHERE file = hash)",
+        (idle_since,),
+    ).rowcount
     unused = "NOT EXISTS (SELECT 1 FROM file_xorbs WHERE xorb = hash)"
     tx.execute(f"UPDATE xorbs SET unreferenced_at = ? WHERE unreferenced_at IS NULL AND {unused}", (now,))
     ripe = "unreferenced_at <= ? AND touched_at <= ?"
     removed = _count(tx, ripe, now - grace_s, idle_since)
     tx.execute(f"DELETE FROM xorbs WHERE {ripe}", (now - grace_s, idle_since))
     waiting = _count(tx, "unreferenced_at IS NOT NULL")
-    return GcReport(len(dead), *removed, *waiting)
+    return GcReport(dead, *removed, *waiting)
 
 
 def _count(tx: sqlite3.Connection, where: str, *values: int) -> tuple[int, int]:

@@ -23,27 +23,35 @@ _REACHABLE_COMMITS = """
 """
 
 
-def prune(tx: sqlite3.Connection) -> set[bytes]:
-    """Delete the commits, trees and blobs that no ref leads to; return the raw hashes of the files still needed."""
+def prune(tx: sqlite3.Connection) -> set[tuple[int, bytes]]:
+    """Delete the commits, trees and blobs that no ref leads to, and each repository's claim on those of others.
+
+    Returns:
+        The files still needed, as (repository id, raw hash) of each repository whose history has them.
+    """
     tx.execute(f"{_REACHABLE_COMMITS} DELETE FROM commits WHERE (repo_id, oid) NOT IN (SELECT repo_id, oid FROM live)")
-    tx.execute("CREATE TEMP TABLE live_objects (oid BLOB PRIMARY KEY) WITHOUT ROWID")
+    tx.execute("CREATE TEMP TABLE live_objects (oid BLOB, repo_id INTEGER, PRIMARY KEY (oid, repo_id)) WITHOUT ROWID")
     try:
-        tx.execute("INSERT OR IGNORE INTO live_objects SELECT oid FROM commits")
-        pending = [row[0] for row in tx.execute("SELECT DISTINCT tree FROM commits")]
+        tx.execute("INSERT INTO live_objects SELECT oid, repo_id FROM commits")
+        pending = [(row[0], row[1]) for row in tx.execute("SELECT DISTINCT tree, repo_id FROM commits")]
         while pending:
-            oid = pending.pop()
-            if not tx.execute("INSERT OR IGNORE INTO live_objects VALUES (?)", (oid,)).rowcount:
+            oid, repo_id = pending.pop()
+            if not tx.execute("INSERT OR IGNORE INTO live_objects VALUES (?, ?)", (oid, repo_id)).rowcount:
                 continue
             row = tx.execute("SELECT data FROM git_objects WHERE oid = ? AND kind = 'tree'", (oid,)).fetchone()
             entries = parse_tree(row[0]) if row is not None else []
-            pending.extend(entry.oid for entry in entries if entry.is_folder)
+            pending.extend((entry.oid, repo_id) for entry in entries if entry.is_folder)
             tx.executemany(
-                "INSERT OR IGNORE INTO live_objects VALUES (?)",
-                [(entry.oid,) for entry in entries if not entry.is_folder],
+                "INSERT OR IGNORE INTO live_objects VALUES (?, ?)",
+                [(entry.oid, repo_id) for entry in entries if not entry.is_folder],
             )
         for table in ("git_objects", "blobs"):
             tx.execute(f"DELETE FROM {table} WHERE oid NOT IN (SELECT oid FROM live_objects)")
-        return {row[0] for row in tx.execute("SELECT DISTINCT file FROM blobs WHERE file IS NOT NULL")}
+        tx.execute("DELETE FROM repo_blobs WHERE (oid, repo_id) NOT IN (SELECT oid, repo_id FROM live_objects)")
+        live = tx.execute(
+            "SELECT DISTINCT repo_id, file FROM live_objects JOIN blobs USING (oid) WHERE file IS NOT NULL"
+        )
+        return {(row[0], row[1]) for row in live}
     finally:
         tx.execute("DROP TABLE live_objects")
 
