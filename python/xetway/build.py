@@ -53,4 +53,5 @@ def _build(settings: Settings, *, first: bool) -> Application:
     ):
         for methods, pattern, handler in routes:
             router.add(methods, pattern, handler)
-    return Application(router, public_url=settings.public_url)
+    local_only = settings.is_loopback and settings.public_url is None
+    return Application(router, public_url=settings.public_url, local_only=local_only)

@@ -33,7 +33,24 @@ def clock() -> Clock:
 
 @pytest.fixture
 def db(tmp_path: Path) -> Database:
-    return Database(tmp_path / "xetway.db")
+    return make_db(tmp_path)
+
+
+def make_db(folder: Path) -> Database:
+    """A database with the public repositories 1 to 7, and the Hub token 1."""
+    db = Database(folder / "xetway.db")
+    with db.write() as tx:
+        for name in "abcdefg":
+            tx.execute(
+                "INSERT INTO repos (type, namespace, name, private, created_by, created_at, updated_at) "
+                "VALUES ('model', 'x', ?, 0, 'ada', 0, 0)",
+                (name,),
+            )
+        tx.execute(
+            "INSERT INTO tokens (name, user, scope, patterns, digest, created_at) "
+            "VALUES ('t', 'ada', 'write', '[]', zeroblob(32), 0)"
+        )
+    return db
 
 
 def test_token_round_trip_keeps_repository_scope_and_user(db: Database, clock: Clock) -> None:
@@ -51,7 +68,7 @@ def test_token_is_accepted_by_another_process_on_the_same_data(db: Database, tmp
 
 def test_token_of_another_installation_is_refused(db: Database, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    token, _ = XetTokens(Database(tmp_path / "other" / "xetway.db")).issue(1, "read", "ada")
+    token, _ = XetTokens(make_db(tmp_path / "other")).issue(1, "read", "ada")
     with pytest.raises(AuthError) as caught:
         XetTokens(db).check(f"Bearer {token}")
     assert caught.value.code == "invalid_token"
@@ -66,6 +83,38 @@ def test_token_outlives_its_expiry_by_the_leeway_and_no_longer(db: Database, clo
     with pytest.raises(AuthError) as caught:
         tokens.check(f"Bearer {token}")
     assert (caught.value.status, caught.value.code) == (401, "expired_token")
+
+
+def change(db: Database, statement: str) -> None:
+    with db.write() as tx:
+        tx.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("token_id", "statement"),
+    [
+        (1, "UPDATE tokens SET revoked_at = 1"),
+        (0, "UPDATE repos SET private = 1"),
+        (0, "DELETE FROM repos WHERE id = 1"),
+        (1, "DELETE FROM repos WHERE id = 1"),
+    ],
+)
+def test_token_ends_with_the_right_it_was_given_for(db: Database, token_id: int, statement: str) -> None:
+    tokens = XetTokens(db)
+    token, _ = tokens.issue(1, "read", "ada", token_id)
+    assert tokens.check(f"Bearer {token}").token_id == token_id
+    change(db, statement)
+    with pytest.raises(AuthError) as caught:
+        tokens.check(f"Bearer {token}")
+    assert (caught.value.status, caught.value.code) == (401, "right_withdrawn")
+
+
+def test_token_of_an_owner_survives_hiding_and_expiry_of_the_hub_token(db: Database) -> None:
+    tokens = XetTokens(db)
+    token, _ = tokens.issue(1, "write", "ada", 1)
+    change(db, "UPDATE repos SET private = 1")
+    change(db, "UPDATE tokens SET expires_at = 1")
+    assert tokens.check_write(f"Bearer {token}").repo_id == 1
 
 
 def test_read_token_cannot_write(db: Database) -> None:

@@ -269,3 +269,14 @@ def test_lifespan() -> None:
         return sent
 
     assert asyncio.run(go()) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+def test_requests_that_write_do_not_take_the_threads_of_readers() -> None:
+    def where(_request: Request) -> Response:
+        return text(threading.current_thread().name)
+
+    router = Router()
+    router.add("GET|POST", "/x", where)
+    app = Application(router)
+    assert call(app, "GET", "/x").body.startswith(b"xetway-reader")
+    assert call(app, "POST", "/x").body.startswith(b"xetway-writer")

@@ -48,32 +48,52 @@ def _sign(key: bytes, label: str, message: bytes) -> bytes:
 
 
 class XetGrant(msgspec.Struct, frozen=True, array_like=True):
-    """What a xet token allows: reading or writing the content of one repository until `exp` (unix seconds)."""
+    """What a xet token allows: reading or writing the content of one repository until `exp` (unix seconds).
+
+    `token_id` is the Hub token it was given for, 0 if there was none.
+    """
 
     repo_id: int
     scope: Scope
     user: str
     exp: int
+    token_id: int
+
+
+def check_right(db: Database, repo_id: int, token_id: int) -> None:
+    """Check that what was signed for a Hub token (0: for nobody) still opens the repository.
+
+    Raises:
+        AuthError: the token was revoked, the repository was hidden from those without one, or it is gone.
+    """
+    with db.read() as tx:
+        repo = tx.execute("SELECT private FROM repos WHERE id = ?", (repo_id,)).fetchone()
+        # Not its expiry: what was given out before it must last for the transfer.
+        token = tx.execute("SELECT 1 FROM tokens WHERE id = ? AND revoked_at IS NULL", (token_id,)).fetchone()
+    if repo is None or (token is None and (token_id or repo[0])):
+        raise AuthError("the right that this was given for has been withdrawn", code="right_withdrawn")
 
 
 class XetTokens:
     """Issues and checks the bearer tokens of the CAS routes."""
 
     def __init__(self, db: Database, now: Clock = time.time) -> None:
+        self._db = db
         self._key = installation_key(db, "xet-token")
         self._now = now
 
-    def issue(self, repo_id: int, scope: Scope, user: str) -> tuple[str, int]:
-        """Make a token; returns it with its expiry in unix seconds."""
+    def issue(self, repo_id: int, scope: Scope, user: str, token_id: int = 0) -> tuple[str, int]:
+        """Make a token; returns it with its expiry in unix seconds. It ends with the Hub token `token_id`."""
         exp = int(self._now()) + TOKEN_LIFE_S
-        payload = msgspec.json.encode(XetGrant(repo_id, scope, user, exp))
+        payload = msgspec.json.encode(XetGrant(repo_id, scope, user, exp, token_id))
         return f"xet_{_encode(payload)}.{_encode(_sign(self._key, 'token', payload))}", exp
 
     def check(self, authorization: str | None) -> XetGrant:
-        """Check an Authorization header.
+        """Check an Authorization header. Blocking.
 
         Raises:
-            AuthError: 401 when there is no such header, or the token is not ours, changed or expired.
+            AuthError: 401 when there is no such header, the token is not ours, changed or expired, or the
+                right it was given for was withdrawn.
         """
         scheme, _, token = (authorization or "").partition(" ")
         payload_text, _, signature_text = token.strip().removeprefix("xet_").partition(".")
@@ -88,6 +108,7 @@ class XetTokens:
         grant = msgspec.json.decode(payload, type=XetGrant)
         if grant.exp + TOKEN_LEEWAY_S < self._now():
             raise AuthError("the xet token has expired", code="expired_token")
+        check_right(self._db, grant.repo_id, grant.token_id)
         return grant
 
     def check_write(self, authorization: str | None) -> XetGrant:

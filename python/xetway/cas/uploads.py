@@ -86,7 +86,7 @@ class Uploads:
 
     async def post_xorb(self, request: Request) -> Response:
         """Take a xorb: parsed, hashed and compared with its name before anything is kept."""
-        self._tokens.check_write(request.header("authorization"))
+        await run(self._tokens.check_write, request.header("authorization"))
         check_prefix(request)
         xorb = path_hash(request, "hash")
         writer = await run(self._store.xorbs.create, xorb)
@@ -130,7 +130,7 @@ class Uploads:
         return StreamResponse(200, headers, None, _frames(work))
 
     async def _begin(self, request: Request) -> _Work:
-        grant = self._tokens.check_write(request.header("authorization"))
+        grant = await run(self._tokens.check_write, request.header("authorization"))
         body = tempfile.SpooledTemporaryFile(_SPOOL_IN_MEMORY_BYTES)  # noqa: SIM115  (the check closes it)
         try:
             async for piece in request.pieces(MAX_SHARD_BYTES):

@@ -15,6 +15,8 @@ from xetway.cli.root import xetway
 
 def main() -> None:
     """Run a command; the console script."""
+    # What commands put on disk, contents of private repositories among it, is for the user they run as.
+    os.umask(0o077)
     sys.exit(run(sys.argv[1:]))
 
 

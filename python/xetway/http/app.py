@@ -21,10 +21,11 @@ from typing import Any, TypeAlias
 
 from xetway.errors import RequestError
 from xetway.http.errors import as_xetway_error, error_response, log_failure, log_path
+from xetway.http.origins import check_host, check_origin
 from xetway.http.request import Receive, Request, Scope
 from xetway.http.response import AnyResponse, PieceReader, Response, StreamResponse
 from xetway.http.router import Router
-from xetway.http.threads import run
+from xetway.http.threads import run, use_pool_for
 
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -53,11 +54,15 @@ class _Outcome:
 
 
 class Application:
-    """An ASGI 3 application for HTTP and lifespan events."""
+    """An ASGI 3 application for HTTP and lifespan events.
 
-    def __init__(self, router: Router, *, public_url: str | None = None) -> None:
+    `local_only` says that just this machine reaches it, by address or as localhost; see `http.origins`.
+    """
+
+    def __init__(self, router: Router, *, public_url: str | None = None, local_only: bool = False) -> None:
         self._router = router
         self._public_url = public_url
+        self._local_only = local_only
         self._active: set[asyncio.Task[Any]] = set()
         self._stopping = False
 
@@ -130,7 +135,11 @@ class Application:
             raise RequestError(
                 f"the headers are larger than {MAX_HEADER_BYTES} bytes", code="headers_too_large", status=431
             )
+        if self._local_only:
+            check_host(request)
+        check_origin(request)
         handler, request.params = self._router.match(request.method, request.raw_path)
+        use_pool_for(request.method)
         if inspect.iscoroutinefunction(handler):
             answer: AnyResponse = await handler(request)
             return answer

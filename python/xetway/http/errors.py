@@ -47,8 +47,12 @@ def as_xetway_error(error: BaseException) -> XetwayError:
     if isinstance(error, XetwayError):
         return error
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return XetwayError("the server has no space left", code="storage_full", status=507)
-    if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+        return _storage_full()
+    code = error.sqlite_errorcode if isinstance(error, sqlite3.Error) else sqlite3.SQLITE_OK
+    # SQLite tells a write over a quota as one that failed.
+    if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}:
+        return _storage_full()
+    if code & _PRIMARY in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return RequestError("the server is busy, try again", code="busy", status=503, headers=(("retry-after", "1"),))
     return XetwayError("the server failed; its log has a line with this request's id")
 

@@ -1,15 +1,14 @@
 """Conditional and byte-range requests (RFC 9110, sections 13 and 14) for content of known size.
 
 One range is honoured, as ``a-b``, ``a-`` or ``-n``. Several ranges, other units and what is malformed get the
-whole content, as the RFC allows. Entity tags are strong.
+whole content, as the RFC allows. Entity tags are strong, and the only validators. There are no dates: a name can get
+other content twice in a second, or go back to older content, and both would pass for unchanged.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
 from enum import Enum
 from typing import TypeAlias
 
@@ -56,26 +55,16 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
     return start, min(int(last) + 1, size) if last else size
 
 
-def select(
-    method: str,
-    headers: dict[str, str],
-    *,
-    size: int,
-    etag: str,
-    modified: datetime | None = None,
-) -> Selection:
+def select(method: str, headers: dict[str, str], *, size: int, etag: str) -> Selection:
     """Decide what a GET or HEAD gets. `etag` is the opaque tag, without quotes."""
     none_match = headers.get("if-none-match")
-    if none_match is not None:
-        if _matches_weakly(none_match, etag):
-            return Whole.NOT_MODIFIED
-    elif modified is not None and _unmodified_since(headers.get("if-modified-since"), modified):
+    if none_match is not None and _matches_weakly(none_match, etag):
         return Whole.NOT_MODIFIED
     header = headers.get("range")
     # Some clients send a range with every request; there is none in empty content, and 416 would help nobody.
     if header is None or size == 0 or method not in {"GET", "HEAD"}:
         return Whole.FULL
-    if not _if_range_holds(headers.get("if-range"), etag, modified):
+    if not _if_range_holds(headers.get("if-range"), etag):
         return Whole.FULL
     wanted = parse_range(header, size)
     if wanted is None:
@@ -90,7 +79,6 @@ def file_response(
     etag: str,
     headers: Iterable[tuple[str, str]] = (),
     open_range: Callable[[int, int], PieceReader],
-    modified: datetime | None = None,
 ) -> Response | StreamResponse:
     """Answer a GET or HEAD for content of `size` bytes, with all that Range and the conditions ask for.
 
@@ -100,10 +88,8 @@ def file_response(
     Raises:
         RequestError: `range_not_satisfiable` (416).
     """
-    selection = select(request.method, request.headers, size=size, etag=etag, modified=modified)
+    selection = select(request.method, request.headers, size=size, etag=etag)
     common = [("etag", f'"{etag}"'), ("accept-ranges", "bytes"), *headers]
-    if modified is not None:
-        common.append(("last-modified", format_datetime(modified, usegmt=True)))
     if selection is Whole.NOT_MODIFIED:
         return empty(304, [pair for pair in common if pair[0] not in {"content-type", "content-disposition"}])
     if selection is Whole.UNSATISFIABLE:
@@ -127,25 +113,6 @@ def _matches_weakly(header: str, etag: str) -> bool:
     return header.strip() == "*" or etag in _ETAG_LIST.findall(header)
 
 
-def _unmodified_since(header: str | None, modified: datetime) -> bool:
-    since = _date(header)
-    return since is not None and modified.replace(microsecond=0) <= since
-
-
-def _if_range_holds(header: str | None, etag: str, modified: datetime | None) -> bool:
-    """Whether the part that the client has is still of this content; a weak tag never proves it."""
-    if header is None:
-        return True
-    header = header.strip()
-    if header.startswith(('"', "W/")):
-        return header == f'"{etag}"'
-    date = _date(header)
-    return date is not None and modified is not None and date == modified.replace(microsecond=0)
-
-
-def _date(header: str | None) -> datetime | None:
-    try:
-        value = parsedate_to_datetime(header or "")
-    except ValueError:
-        return None
-    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+def _if_range_holds(header: str | None, etag: str) -> bool:
+    """Whether the part that the client has is still of this content; a weak tag or a date never proves it."""
+    return header is None or header.strip() == f'"{etag}"'

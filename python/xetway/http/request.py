@@ -111,20 +111,29 @@ class Request:
         return values[-1] if values else default
 
     @property
+    def host(self) -> str:
+        """The Host header: the name or address that the client used, and perhaps a port.
+
+        Raises:
+            RequestError: `bad_host` if it is missing or malformed.
+        """
+        host = self.header("host") or ""
+        if not _HOST.fullmatch(host):
+            raise RequestError("the Host header is missing or malformed", code="bad_host")
+        return host
+
+    @property
     def base_url(self) -> str:
         """Where the client reached this server, for links in answers; no slash at its end.
 
         The configured public URL, otherwise scheme and Host header.
 
         Raises:
-            RequestError: `bad_host` if the Host header is no host name.
+            RequestError: `bad_host`, as `host`.
         """
         if self._public_url is not None:
             return self._public_url
-        host = self.header("host") or ""
-        if not _HOST.fullmatch(host):
-            raise RequestError("the Host header is missing or malformed", code="bad_host")
-        return f"{self._scope.get('scheme', 'http')}://{host}"
+        return f"{self._scope.get('scheme', 'http')}://{self.host}"
 
     @property
     def content_length(self) -> int | None:

@@ -33,13 +33,12 @@ _BY_HASH = """
 
 
 class Located(msgspec.Struct, frozen=True):
-    """A file at a revision. `commit` is 40 hex digits, `modified` unix seconds (of that commit)."""
+    """A file at a revision. `commit` is 40 hex digits."""
 
     repo: Repo
     commit: str
     path: str
     blob: Blob
-    modified: int
 
     @property
     def size(self) -> int:
@@ -101,7 +100,7 @@ def locate_in(tx: sqlite3.Connection, repo: Repo, revision: str, path: str) -> L
     entry = find_entry(tx, commit.tree, path)
     if entry is None or entry.is_folder:
         raise entry_not_found(path, commit.oid.hex())
-    return Located(repo, commit.oid.hex(), path, get_blob(tx, entry.oid), commit.date)
+    return Located(repo, commit.oid.hex(), path, get_blob(tx, entry.oid))
 
 
 def open_located(hub: Hub, located: Located, start: int, end: int) -> PieceReader:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from urllib.parse import quote
 
 from xetway.errors import RequestError
@@ -47,7 +46,6 @@ class PlainDownloads:
             etag=located.xet_hash or located.etag,
             headers=[*_headers(path.rpartition("/")[2]), ("x-repo-commit", located.commit)],
             open_range=lambda start, end: open_located(self._hub, located, start, end),
-            modified=datetime.fromtimestamp(located.modified, UTC),
         )
 
     def by_hash(self, request: Request) -> AnyResponse:

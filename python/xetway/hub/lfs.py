@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from xetway.cas.signing import installation_key
+from xetway.cas.signing import check_right, installation_key
 from xetway.cas.store import ContentStore
 from xetway.db import Database
 from xetway.errors import ForbiddenError, RequestError
@@ -80,14 +80,15 @@ class LfsUrls:
     """Signs addresses for one action on one object of one repository."""
 
     def __init__(self, db: Database, now: Callable[[], float] = time.time) -> None:
+        self._db = db
         self._key = installation_key(db, "lfs-url")
         self._now = now
 
-    def make(self, action: Action, repo_id: int, item: LfsObject) -> str:
-        """Return path and query of the address; it works for a day."""
+    def make(self, action: Action, repo_id: int, token_id: int, item: LfsObject) -> str:
+        """Return path and query of the address; it works for a day, or until the Hub token is revoked."""
         expires = int(self._now()) + URL_LIFE_S
-        signature = self._signature(action, repo_id, item, expires)
-        return f"/lfs-objects/{action}/{repo_id}/{item.oid}?n={item.size}&e={expires}&s={signature}"
+        signature = self._signature(action, repo_id, token_id, item, expires)
+        return f"/lfs-objects/{action}/{repo_id}/{item.oid}?n={item.size}&t={token_id}&e={expires}&s={signature}"
 
     def check(
         self, action: Action, params: dict[str, str], query: Callable[[str], str | None]
@@ -96,28 +97,30 @@ class LfsUrls:
 
         Raises:
             ForbiddenError: `bad_signature` or `expired_url`.
+            AuthError: `right_withdrawn`.
         """
-        numbers = (params["repo"], query("n") or "", query("e") or "")
+        numbers = (params["repo"], query("t") or "", query("n") or "", query("e") or "")
         if not all(text.isascii() and text.isdigit() and len(text) < 19 for text in numbers):
             raise ForbiddenError("this address is not signed", code="bad_signature")
-        repo_id, size, expires = map(int, numbers)
+        repo_id, token_id, size, expires = map(int, numbers)
         item = LfsObject(params["oid"], size)
         if not hmac.compare_digest(
-            (query("s") or "").encode(), self._signature(action, repo_id, item, expires).encode()
+            (query("s") or "").encode(), self._signature(action, repo_id, token_id, item, expires).encode()
         ):
             raise ForbiddenError("the signature of this address is wrong", code="bad_signature")
         if expires < self._now():
             raise ForbiddenError("this address has expired; ask for the batch again", code="expired_url")
+        check_right(self._db, repo_id, token_id)
         return repo_id, item
 
-    def _signature(self, action: Action, repo_id: int, item: LfsObject, expires: int) -> str:
-        message = f"lfs\0{action} {repo_id} {item.oid} {item.size} {expires}".encode()
+    def _signature(self, action: Action, repo_id: int, token_id: int, item: LfsObject, expires: int) -> str:
+        message = f"lfs\0{action} {repo_id} {token_id} {item.oid} {item.size} {expires}".encode()
         digest = hmac.new(self._key, message, hashlib.sha256).digest()
         return base64.urlsafe_b64encode(digest[:24]).decode("ascii")
 
 
 def answer_batch(
-    store: ContentStore, urls: LfsUrls, repo_id: int, request: BatchRequest, *, base_url: str, xet: bool
+    store: ContentStore, urls: LfsUrls, repo_id: int, token_id: int, request: BatchRequest, *, base_url: str, xet: bool
 ) -> BatchAnswer:
     """Answer a batch request; `xet` says whether this client may be sent to the content store.
 
@@ -145,7 +148,7 @@ def answer_batch(
                 item.oid,
                 item.size,
                 True,
-                {action: LfsAction(base_url + urls.make(action, repo_id, item)) for action in wanted} or None,
+                {action: LfsAction(base_url + urls.make(action, repo_id, token_id, item)) for action in wanted} or None,
                 LfsError(404, "the repository has no such object") if missing else None,
             )
         )

@@ -156,7 +156,7 @@ class Payload:
             return
         try:
             self._take(msgspec.json.decode(line, type=_Line))
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise _malformed(f"line {self._lines}: {error}") from None
 
     def _take(self, line: _Line) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from xetway.cas.signing import Scope
 from xetway.errors import RequestError
 from xetway.http.request import Request
 from xetway.http.response import Response, json_response
@@ -69,8 +70,10 @@ class Commits(RepoRoutes):
         repo, user = self.writable(request)
         return self._xet_token(request, repo, "write", user)
 
-    def _xet_token(self, request: Request, repo: Repo, scope: str, user: str) -> Response:
-        token, exp = self.hub.xet_tokens.issue(repo.id, "write" if scope == "write" else "read", user)
+    def _xet_token(self, request: Request, repo: Repo, scope: Scope, user: str) -> Response:
+        principal = self.hub.access.principal(request)
+        token_id = 0 if principal is None else principal.id
+        token, exp = self.hub.xet_tokens.issue(repo.id, scope, user, token_id)
         # Clients in Python read the headers only, hf_xet reads the body only.
         headers = [
             ("x-xet-cas-url", request.base_url),

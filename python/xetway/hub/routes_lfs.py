@@ -25,10 +25,12 @@ class LfsBatch(RepoRoutes):
 
     def _batch(self, request: Request, body: BatchRequest) -> Response:
         repo = self.writable(request)[0] if body.operation == "upload" else self.readable(request)
+        principal = self.hub.access.principal(request)
         answer = answer_batch(
             self.hub.store,
             self.hub.lfs_urls,
             repo.id,
+            0 if principal is None else principal.id,
             body,
             base_url=request.base_url,
             xet="xet" in body.transfers,
@@ -47,7 +49,7 @@ class LfsObjects:
 
     async def upload(self, request: Request) -> Response:
         """Take an object; it is kept if its size and SHA-256 are those signed."""
-        repo_id, item = self._check(request, "upload")
+        repo_id, item = await run(self._check, request, "upload")
         announced = request.content_length
         if announced is not None and announced != item.size:
             raise _wrong_size(announced, item.size)
