@@ -30,6 +30,7 @@ def build(settings: Settings, *, first: bool = True) -> Application:
 
 
 def _build(settings: Settings, *, first: bool) -> Application:
+    from xetway._native import Hash  # noqa: PLC0415
     from xetway.cas import downloads, uploads  # noqa: PLC0415  (`xetway --help` must not load the store)
     from xetway.cas.signing import UrlSigner, XetTokens  # noqa: PLC0415
     from xetway.cas.store import ContentStore  # noqa: PLC0415
@@ -54,4 +55,9 @@ def _build(settings: Settings, *, first: bool) -> Application:
         for methods, pattern, handler in routes:
             router.add(methods, pattern, handler)
     local_only = settings.is_loopback and settings.public_url is None
-    return Application(router, public_url=settings.public_url, local_only=local_only)
+    return Application(
+        router,
+        public_url=settings.public_url,
+        local_only=local_only,
+        on_damage=lambda xorb: store.mark_damaged(Hash(xorb)),
+    )

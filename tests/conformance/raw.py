@@ -52,7 +52,7 @@ def exchange(url: str, request: bytes, *, half_close: bool = False) -> Answer:
         return Answer(raw)
 
 
-def build(method: str, target: str, *headers: str, body: bytes = b"", host: str = "hub.test") -> bytes:
+def build(method: str, target: str, *headers: str, body: bytes = b"", host: str = "localhost") -> bytes:
     """The bytes of a request; content-length is not added."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *headers, "", ""]
     return "\r\n".join(lines).encode("latin-1") + body

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,6 +149,20 @@ BODIES = [
     post("/api/repos/create", 400, "bad_json", "Content-Type: application/json", body=b'{"name":"\xff"}'),
     post("/api/repos/create", 400, "bad_json", "Content-Type: application/json", body=b'{"name":[]}'),
     post("/api/repos/create", 400, "bad_json", "Content-Type: application/json", body=b"[" * 100_000),
+    *(
+        post(
+            f"/api/models/{REPO}/commit/main",
+            400,
+            "bad_commit",
+            body=b'{"key":"header","value":{"summary":"s"}}\n' + line,
+        )
+        for line in (
+            b'{"key":"\xff","value":{}}',
+            b'{"key":"file","value":{"path":"\xff","content":"x"}}',
+            b'{"key":"file","value":{"path":"x","content":"\xff"}}',
+        )
+    ),
+    post(f"/api/models/{REPO}/commit/main", 400, "bad_commit", body=b'{"key":"header","value":{"summary":"\xff"}}'),
     post("/api/repos/create", 413, "body_too_large", "Content-Length: 99999999999", cut=True),
     post("/api/repos/create", 413, "body_too_large", "Content-Length: 18446744073709551000", cut=True),
 ]
@@ -170,11 +184,36 @@ HEADERS = [
     Row("no host", b"GET / HTTP/1.1\r\n\r\n", 400, "bad_host"),
     Row("host with markup", build("GET", "/", host="<script>"), 400, "bad_host"),
     Row("two hosts", build("GET", "/", "Host: b"), 400, "bad_host"),
+    Row("a name that was pointed here", build("GET", "/api/models", host="evil.example"), 421, "foreign_host"),
+    Row("with a port", build("GET", "/health", host="evil.example:8080"), 421, "foreign_host"),
+    Row("that looks local", build("GET", "/health", host="127.0.0.1.evil.example"), 421, "foreign_host"),
     get(f"/download/{REPO}/README.md?revision=%ff", 400, "bad_query"),
     get(f"/download/{REPO}/README.md?" + "&".join(["a=b"] * 500), 400, "bad_query"),
     get(f"/download/{REPO}/README.md?type=car", 400, "bad_type"),
 ]
-TABLE = [*TRAVERSAL, *NOT_THERE, *OVERLONG, *HASHES, *RANGES, *METHODS, *AUTHORIZATION, *BODIES, *PARSER, *HEADERS]
+ORIGINS = [
+    post("/api/repos/create", 403, "cross_origin", "Origin: http://evil.example", body=b"{}"),
+    post("/api/repos/create", 403, "cross_origin", "Origin: null", body=b"{}"),
+    post(
+        "/api/repos/create", 403, "cross_origin", "Sec-Fetch-Site: cross-site", "Content-Type: text/plain", body=b"{}"
+    ),
+    Row(
+        "DELETE of another port", build("DELETE", "/api/repos/delete", "Sec-Fetch-Site: same-site"), 403, "cross_origin"
+    ),
+]
+TABLE = [
+    *TRAVERSAL,
+    *NOT_THERE,
+    *OVERLONG,
+    *HASHES,
+    *RANGES,
+    *METHODS,
+    *AUTHORIZATION,
+    *BODIES,
+    *PARSER,
+    *HEADERS,
+    *ORIGINS,
+]
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +270,31 @@ def test_bad_input(row: Row, hub: httpx.Client, server: ServerProcess, write_tok
 @pytest.mark.parametrize("header", ["bytes=abc", "bytes=4-2", "bytes=0-0,2-3", "lines=1-2", "bytes", "bytes=--1"])
 def test_ranges_that_are_none_get_everything(header: str, hub: httpx.Client) -> None:
     answer = hub.get(f"/download/{REPO}/README.md", headers={"range": header})
+    assert (answer.status_code, answer.content) == (200, b"hello")
+
+
+FOR_OTHERS = [("--public-url", "https://hub.example"), ("--host", "0.0.0.0")]  # noqa: S104
+
+
+@pytest.mark.parametrize("options", FOR_OTHERS)
+def test_a_server_for_others_has_any_name(options: tuple[str, str], make_server: Callable[..., ServerProcess]) -> None:
+    answer = exchange(make_server(*options).url, build("GET", "/health", host="inner.example"))
+    assert answer.status == 200
+
+
+DATES = (
+    "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+    "Mon, 01 Jan 2020 00:00:00 +99999999999999999999",
+    "Fri, 31 Dec 9999 23:59:59 -2359",
+    "soon",
+)
+
+
+@pytest.mark.parametrize("name", ["if-modified-since", "if-range", "if-unmodified-since"])
+@pytest.mark.parametrize("date", DATES)
+@pytest.mark.parametrize("path", [f"/download/{REPO}/README.md", f"/{REPO}/resolve/main/README.md"])
+def test_dates_get_everything(path: str, date: str, name: str, hub: httpx.Client) -> None:
+    answer = hub.get(path, headers={name: date, **({"range": "bytes=0-1"} if name == "if-range" else {})})
     assert (answer.status_code, answer.content) == (200, b"hello")
 
 

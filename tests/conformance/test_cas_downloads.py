@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
+import json
+import sqlite3
 import struct
+from contextlib import closing
 
 import httpx
 import pytest
@@ -94,7 +99,8 @@ def test_range_past_the_end_is_416_and_malformed_is_400(stored: tuple[Cas, Xorb,
     cas, one, two = stored
     past = cas.reconstruction(name(one, two), range="bytes=160000-")
     assert (past.status_code, past.headers["content-range"]) == (416, "bytes */160000")
-    assert cas.reconstruction(name(one, two), range="bytes=9-1").status_code == 400
+    malformed = cas.reconstruction(name(one, two), range="bytes=9-1")
+    assert (malformed.status_code, malformed.json()["code"]) == (400, "bad_range")
 
 
 def test_file_of_another_repository_is_404(stored: tuple[Cas, Xorb, Xorb], write_token: str) -> None:
@@ -135,7 +141,7 @@ def test_changed_address_is_403(stored: tuple[Cas, Xorb, Xorb], change: tuple[st
 
 def test_unknown_chunk_is_404(cas: Cas) -> None:
     answer = cas.http.get(f"/v1/chunks/default/{hex_form(chunk_hash(b'never'))}", headers=cas.write)
-    assert answer.status_code == 404
+    assert (answer.status_code, answer.json()["code"]) == (404, "chunk_not_found")
 
 
 def test_dedup_answer_is_a_keyed_shard_with_footer(stored: tuple[Cas, Xorb, Xorb]) -> None:
@@ -202,3 +208,47 @@ def test_dedup_answer_does_not_look_into_private_repositories(cas: Cas, write_to
     assert answer.status_code == 200
     assert secret.hash not in answer.content
     private.http.close()
+
+
+def test_unknown_xorb_is_404(cas: Cas) -> None:
+    answer = cas.http.head(f"/v1/xorbs/default/{'7' * 64}", headers=cas.read)
+    assert answer.status_code == 404
+    with closing(sqlite3.connect(cas.server.data / "xetway.db")) as raw:
+        key = raw.execute("SELECT value FROM secrets WHERE name = 'xorb-url'").fetchone()[0]
+    signature = hmac.new(key, b"xorb\0" + f"{'7' * 64} 0 9 99999999999".encode(), "sha256").digest()[:24]
+    query = f"b=0-9&e=99999999999&s={base64.urlsafe_b64encode(signature).decode()}"
+    answer = cas.http.get(f"/xorb-data/{'7' * 64}?{query}", headers={"range": "bytes=0-8"})
+    assert (answer.status_code, answer.json()["code"]) == (404, "xorb_not_found")
+
+
+def test_damaged_xorb_is_not_relied_on_until_it_is_uploaded_again(cas: Cas) -> None:
+    xorb = fresh(20_000, 30_000)
+    shard = Shard([ShardFile([(xorb, 0, 2)])], [xorb]).encode()
+    cas.post_xorb(xorb)
+    cas.post_shard(shard)
+    sha256 = hashlib.sha256(b"".join(xorb.chunks)).hexdigest()
+    commit = [
+        {"key": "header", "value": {"summary": "x"}},
+        {"key": "lfsFile", "value": {"path": "f.bin", "algo": "sha256", "oid": sha256, "size": 50_000}},
+    ]
+    ndjson = b"".join(json.dumps(line).encode() + b"\n" for line in commit)
+
+    (path,) = (cas.server.data / "xorbs").rglob(f"{hex_form(xorb.hash)}.xorb")
+    whole = path.read_bytes()
+    path.chmod(0o600)
+    path.write_bytes(whole[:25_000] + bytes([whole[25_000] ^ 1]) + whole[25_001:])
+    answer = cas.http.get(f"/download-hash/{hex_form(file_hash(xorb))}")
+    assert (answer.status_code, answer.json()["code"]) == (500, "stored_data_corrupt")
+    assert hex_form(xorb.hash) in cas.server.wait_for_log("request failed")
+
+    assert cas.http.get(f"/v1/chunks/default/{hex_form(xorb.nodes[0][0])}", headers=cas.write).status_code == 404
+    refusal = cas.post_shard(shard)
+    assert (refusal.status_code, refusal.json()["code"]) == (400, "xorb_damaged")
+    refusal = cas.http.post(f"/api/models/{cas.repo}/commit/main", content=ndjson, headers=cas.hub)
+    assert (refusal.status_code, refusal.json()["code"]) == (400, "lfs_object_missing")
+
+    assert cas.post_xorb(xorb).json() == {"was_inserted": False}
+    assert cas.post_shard(shard).status_code == 200
+    accepted = cas.http.post(f"/api/models/{cas.repo}/commit/main", content=ndjson, headers=cas.hub)
+    assert accepted.status_code == 200, accepted.text
+    assert cas.http.get(f"/download/{cas.repo}/f.bin").content == b"".join(xorb.chunks)

@@ -213,6 +213,13 @@ def test_lying_shard_is_refused_and_changes_nothing(cas: Cas, name: str, version
     assert cas.reconstruction(file_hash(xorb)).status_code == 404
 
 
+def test_file_in_too_many_pieces_is_refused(cas: Cas) -> None:
+    xorb = fresh(9, 9)
+    cas.post_xorb(xorb)
+    crumbs = Shard([ShardFile([(xorb, 0, 1), (xorb, 1, 2)] * 2_100)]).encode()
+    refused(cas.post_shard(crumbs), "too_many_terms")
+
+
 def test_shard_cut_anywhere_is_refused(cas: Cas) -> None:
     xorb = fresh(3_000, 2_000)
     cas.post_xorb(xorb)
@@ -252,7 +259,7 @@ def test_telemetry_is_answered(cas: Cas) -> None:
 def test_clients_that_send_a_shard_slowly_keep_nobody_waiting(cas: Cas) -> None:
     address = urlsplit(cas.server.url)
     head = (
-        f"POST /v1/shards HTTP/1.1\r\nhost: x\r\nauthorization: {cas.write['authorization']}\r\n"
+        f"POST /v1/shards HTTP/1.1\r\nhost: localhost\r\nauthorization: {cas.write['authorization']}\r\n"
         "content-length: 10000\r\n\r\nHFRepo"
     )
     slow = [socket.create_connection((address.hostname, address.port)) for _ in range(8)]
@@ -275,7 +282,7 @@ def test_a_shard_that_names_a_file_of_terabytes_keeps_nobody_waiting(cas: Cas) -
     for version in ("v1", "v2", "v2"):
         connection = socket.create_connection((address.hostname, address.port))
         head = (
-            f"POST /{version}/shards HTTP/1.1\r\nhost: x\r\nauthorization: {cas.write['authorization']}\r\n"
+            f"POST /{version}/shards HTTP/1.1\r\nhost: localhost\r\nauthorization: {cas.write['authorization']}\r\n"
             f"content-length: {len(endless)}\r\n\r\n"
         )
         connection.sendall(head.encode() + endless)

@@ -92,7 +92,7 @@ def test_whole_files(hub: Hub) -> None:
         assert answer.headers["accept-ranges"] == "bytes"
         head = hub.get(f"/download/{REPO}/{quote(path)}", "HEAD")
         assert head.content == b""
-        same = {"content-length", "etag", "content-disposition", "last-modified", "x-repo-commit"}
+        same = {"content-length", "etag", "content-disposition", "x-repo-commit"}
         assert {name: head.headers[name] for name in same} == {name: answer.headers[name] for name in same}
 
 
@@ -123,6 +123,17 @@ def test_conditions(hub: Hub) -> None:
     assert hub.get(path, range="bytes=0-4", if_range=etag).content == BIG[:5]
     assert hub.get(path, range="bytes=0-4", if_range='"other"').content == BIG
     assert hub.get(path, range=f"bytes={len(BIG)}-").status_code == 416
+
+
+def test_a_date_proves_nothing(hub: Hub) -> None:
+    hub.create("plain/moves")
+    hub.commit("plain/moves", file("x", b"older"))
+    hub.commit("plain/moves", file("x", b"newer"))
+    answer = hub.get("/download/plain/moves/x")
+    assert "last-modified" not in answer.headers
+    now = answer.headers["date"]
+    assert hub.get("/download/plain/moves/x", if_modified_since=now).content == b"newer"
+    assert hub.get("/download/plain/moves/x", range="bytes=2-", if_range=now).content == b"newer"
 
 
 def test_names_in_content_disposition(hub: Hub) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from xetway.http.app import Application
@@ -87,12 +87,15 @@ def call(
     target: str = "/",
     headers: Iterable[tuple[str, str]] = (),
     client: Client | None = None,
+    on_damage: Callable[[str], None] | None = None,
 ) -> Client:
     """Send one request to an application of these routes."""
 
     async def go() -> Client:
         other = client or Client()
-        await Application(Router(routes))(scope(method, target, headers), other.receive, other.send)
+        await Application(Router(routes), on_damage=on_damage)(
+            scope(method, target, headers), other.receive, other.send
+        )
         return other
 
     return asyncio.run(go())

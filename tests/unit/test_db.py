@@ -48,6 +48,33 @@ def test_failed_write_changes_nothing(db: Database) -> None:
     assert secret(db, "a") is None
 
 
+def test_a_full_disk_is_told_as_such_and_got_over(db: Database) -> None:
+    def fill() -> None:
+        with db.write() as tx:
+            tx.execute("PRAGMA max_page_count = 1")
+            tx.execute("INSERT INTO secrets VALUES ('a', zeroblob(1000000))")
+
+    with pytest.raises(sqlite3.OperationalError) as caught:
+        fill()
+    assert caught.value.sqlite_errorcode == sqlite3.SQLITE_FULL
+    with db.write() as tx:
+        tx.execute("PRAGMA max_page_count = 1000000")
+        tx.execute("INSERT INTO secrets VALUES ('a', x'01')")
+    assert secret(db, "a") == b"\x01"
+
+
+def test_a_failed_commit_lets_go_of_the_lock(db: Database, tmp_path: Path) -> None:
+    def commit_what_cannot_be() -> None:
+        with db.write() as tx:
+            tx.execute("PRAGMA defer_foreign_keys = ON")
+            tx.execute("INSERT INTO file_xorbs VALUES (x'01', x'02')")
+
+    with pytest.raises(sqlite3.IntegrityError):
+        commit_what_cannot_be()
+    with Database(tmp_path / "xetway.db").write(wait=False) as tx:
+        tx.execute("INSERT INTO secrets VALUES ('a', x'01')")
+
+
 def test_read_is_a_snapshot(db: Database, tmp_path: Path) -> None:
     other = Database(tmp_path / "xetway.db")
     with db.read() as tx:

@@ -45,6 +45,12 @@ class Reader:
 CORRUPT = StoreCorruptionError("chunk 7 of xorb abc does not match its hash", xorb="abc", chunk=7)
 
 
+def sqlite_error(text: str, code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError(text)
+    error.sqlite_errorcode = code
+    return error
+
+
 def fail(error: BaseException):
     def handler(_request: Request) -> Response:
         raise error
@@ -102,8 +108,13 @@ def test_plain_functions_run_in_worker_threads() -> None:
         (ZeroDivisionError("secret"), 500, "internal_error"),
         (OSError(errno.EIO, "I/O error", "/secret/data/file"), 500, "internal_error"),
         (OSError(errno.ENOSPC, "No space left on device", "/secret/data"), 507, "storage_full"),
-        (sqlite3.OperationalError("database is locked"), 503, "busy"),
-        (sqlite3.OperationalError("no such table: secret"), 500, "internal_error"),
+        (sqlite_error("database or disk is full", sqlite3.SQLITE_FULL), 507, "storage_full"),
+        (sqlite_error("disk I/O error", sqlite3.SQLITE_IOERR_WRITE), 507, "storage_full"),
+        (sqlite_error("disk I/O error", sqlite3.SQLITE_IOERR_READ), 500, "internal_error"),
+        (sqlite_error("database is locked", sqlite3.SQLITE_BUSY), 503, "busy"),
+        (sqlite_error("database is locked", sqlite3.SQLITE_BUSY_SNAPSHOT), 503, "busy"),
+        (sqlite_error("no such table: secret", sqlite3.SQLITE_ERROR), 500, "internal_error"),
+        (sqlite3.ProgrammingError("Cannot operate on a closed secret."), 500, "internal_error"),
         (PanicException("secret"), 500, "internal_error"),
     ],
 )
@@ -114,6 +125,7 @@ def test_errors(error: BaseException, status: int, code: str, caplog: pytest.Log
     assert b"secret" not in got.body
     assert b"Traceback" not in got.body
     assert got.headers.get("x-error-code") == getattr(error, "hub_code", None)
+    assert ("retry-after" in got.headers) == (code == "busy")
     failures = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(failures) == (1 if status >= 500 and code != "busy" else 0) or code in {"busy", "storage_full"}
     for record in failures:
@@ -275,8 +287,12 @@ def test_requests_that_write_do_not_take_the_threads_of_readers() -> None:
     def where(_request: Request) -> Response:
         return text(threading.current_thread().name)
 
-    router = Router()
-    router.add("GET|POST", "/x", where)
-    app = Application(router)
-    assert call(app, "GET", "/x").body.startswith(b"xetway-reader")
-    assert call(app, "POST", "/x").body.startswith(b"xetway-writer")
+    routes = [("GET|POST", "/x", where)]
+    assert call(routes, "GET", "/x").body.startswith(b"xetway-reader")
+    assert call(routes, "POST", "/x").body.startswith(b"xetway-writer")
+
+
+def test_damage_is_reported_by_name() -> None:
+    seen: list[str] = []
+    assert call(fail(CORRUPT), "GET", "/x", on_damage=seen.append).status == 500
+    assert seen == ["abc"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +13,6 @@ from xetway.http.response import AnyResponse
 
 CONTENT = bytes(range(256)) * 4
 SIZE = len(CONTENT)
-MODIFIED = datetime(2024, 2, 29, 12, 0, 0, 500, tzinfo=UTC)
 DATE = "Thu, 29 Feb 2024 12:00:00 GMT"
 
 
@@ -83,8 +80,7 @@ def test_parse_range_takes_any_text(text: str, size: int) -> None:
         ({"range": "bytes=1-2", "if-range": '"tag"'}, (1, 3)),
         ({"range": "bytes=1-2", "if-range": '"other"'}, Whole.FULL),
         ({"range": "bytes=1-2", "if-range": 'W/"tag"'}, Whole.FULL),
-        ({"range": "bytes=1-2", "if-range": DATE}, (1, 3)),
-        ({"range": "bytes=1-2", "if-range": "Thu, 29 Feb 2024 12:00:01 GMT"}, Whole.FULL),
+        ({"range": "bytes=1-2", "if-range": DATE}, Whole.FULL),
         ({"range": "bytes=1-2", "if-range": "yesterday"}, Whole.FULL),
         ({"range": "bytes=2000-", "if-range": '"other"'}, Whole.FULL),
         ({"if-none-match": '"tag"'}, Whole.NOT_MODIFIED),
@@ -94,14 +90,12 @@ def test_parse_range_takes_any_text(text: str, size: int) -> None:
         ({"if-none-match": '"a"'}, Whole.FULL),
         ({"if-none-match": "tag"}, Whole.FULL),
         ({"if-none-match": '"tag"', "range": "bytes=1-2"}, Whole.NOT_MODIFIED),
-        ({"if-modified-since": DATE}, Whole.NOT_MODIFIED),
-        ({"if-modified-since": "Thu, 29 Feb 2024 11:59:59 GMT"}, Whole.FULL),
-        ({"if-modified-since": "soon"}, Whole.FULL),
-        ({"if-modified-since": DATE, "if-none-match": '"a"'}, Whole.FULL),
+        ({"if-modified-since": DATE}, Whole.FULL),
+        ({"if-modified-since": DATE, "if-none-match": '"tag"'}, Whole.NOT_MODIFIED),
     ],
 )
 def test_select(headers: dict[str, str], wanted: object) -> None:
-    assert select("GET", headers, size=SIZE, etag="tag", modified=MODIFIED) == wanted
+    assert select("GET", headers, size=SIZE, etag="tag") == wanted
 
 
 def test_select_ignores_a_range_of_other_methods_and_of_nothing() -> None:

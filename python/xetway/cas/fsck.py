@@ -1,6 +1,7 @@
 """The check of a whole store: every byte of every xorb, every file, every git object.
 
-It only reads. A server may run beside it; what is collected meanwhile is not reported.
+It changes nothing, but for a mark on damaged xorbs, so that a new upload replaces them. A server may run
+beside it; what is collected meanwhile is not reported.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ def _check_xorbs(store: ContentStore, failed: Report) -> tuple[int, int]:
                 failed(f"xorb {xorb}: the database has other sizes than the file")
         except (XetwayError, OSError) as error:
             if _still_there(store, "xorbs", raw):
+                store.mark_damaged(xorb)
                 failed(f"xorb {xorb}: {error}")
     return len(rows), total
 

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import IO, Any
 
 import msgspec
 
 from xetway._native import Hash, parse_shard
-from xetway.cas.store import EMPTY_SHA256, ContentStore, StoredFile, sha256_mismatch, term_xorbs
+from xetway.cas.store import EMPTY_SHA256, TERM_BYTES, ContentStore, StoredFile, sha256_mismatch, term_xorbs
 from xetway.errors import FormatError
 
 MAX_SHARD_BYTES = 72 * 1024 * 1024
+# A client's terms are half a MiB on average; this many more, and answers to readers get too large.
+_FREE_TERMS = 4_096
+_BYTES_PER_TERM = 32 * 1024
 _REASONS = {
     "unknown_xorb": "names a xorb that is not stored here",
     "chunk_range": "names chunks that its xorb does not have",
@@ -81,6 +84,7 @@ class ShardCheck:
     def _check_structure(self, body: IO[bytes]) -> list[StoredFile]:
         body.seek(0)
         files, xorbs, _ = parse_shard(body.read())
+        self._check_sound(itertools.chain((bytes(xorb[0]) for xorb in xorbs), *(term_xorbs(file[1]) for file in files)))
         for xorb in xorbs:
             self._check_xorb(*xorb[:5])
         claims: dict[Hash, StoredFile] = {}
@@ -88,9 +92,21 @@ class ShardCheck:
             if verification is None and terms:
                 raise FormatError("the shard has no verification hashes", code="verification_missing", format="shard")
             size = self._check_file(file, terms, verification)
+            if len(terms) // TERM_BYTES > _FREE_TERMS + size // _BYTES_PER_TERM:
+                raise FormatError(f"file {file} is in too many pieces", code="too_many_terms", format="shard")
             claimed = sha256 if sha256 is not None and any(sha256) and size else None
             claims.setdefault(file, StoredFile(file, size, claimed if size else EMPTY_SHA256, terms))
         return list(claims.values())
+
+    def _check_sound(self, xorbs: Iterable[bytes]) -> None:
+        damaged = self._store.damaged(dict.fromkeys(xorbs))
+        if damaged is not None:
+            raise FormatError(
+                f"xorb {damaged} is damaged on this server and has to be uploaded again; if your client thinks it is "
+                "here, remove the client's xet cache (by default ~/.cache/huggingface/xet)",
+                code="xorb_damaged",
+                format="shard",
+            )
 
     def _check_file(self, file: Hash, terms: bytes, verification: bytes | None) -> int:
         try:
@@ -158,4 +174,5 @@ def neighbours(store: ContentStore, repo_id: int, chunk: Hash, limit: int = 64) 
         for (terms,) in users:
             order = term_xorbs(terms)
             found.update(dict.fromkeys(order[order.index(row[0]) :]))
-    return [Hash.from_bytes(raw) for raw in itertools.islice(found, limit)]
+        sound = [raw for raw in itertools.islice(found, limit) if store.damaged((raw,)) is None]
+    return [Hash.from_bytes(raw) for raw in sound] if row[0] in sound else []

@@ -22,6 +22,9 @@ from xetway.errors import FormatError, IntegrityError, StoreCorruptionError
 _TOUCH_INTERVAL_S = 60
 EMPTY_SHA256 = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 TERM_BYTES = 48
+_WHOLE = (
+    "NOT EXISTS (SELECT 1 FROM file_xorbs JOIN xorbs x ON x.hash = xorb WHERE file = {} AND damaged_at IS NOT NULL)"
+)
 _TOUCH_XORB = "UPDATE xorbs SET touched_at = ?, unreferenced_at = NULL WHERE hash = ?"
 
 
@@ -96,12 +99,13 @@ class ContentStore:
             if known and not damaged and self.xorbs.exists(xorb):
                 writer.abort()
                 tx.execute(_TOUCH_XORB, (self.now_s(), bytes(xorb)))
+                tx.execute("UPDATE xorbs SET damaged_at = NULL WHERE hash = ?", (bytes(xorb),))
                 return False
             writer.publish(replace=True)
             tx.execute(
                 "INSERT INTO xorbs (hash, chunks, raw_bytes, stored_bytes, touched_at) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT (hash) DO UPDATE SET stored_bytes = excluded.stored_bytes, "
-                "touched_at = excluded.touched_at, unreferenced_at = NULL",
+                "touched_at = excluded.touched_at, unreferenced_at = NULL, damaged_at = NULL",
                 (bytes(xorb), chunks, raw_bytes, stored_bytes, self.now_s()),
             )
             hashes, _, _ = self.xorbs.chunks(xorb)
@@ -119,6 +123,19 @@ class ContentStore:
         except StoreCorruptionError:
             return True
         return self.stored_bytes(xorb) != self.xorb_bytes(xorb)
+
+    def mark_damaged(self, xorb: Hash) -> None:
+        """Note that reading a xorb failed: it is no longer offered or relied on until it is uploaded again."""
+        with self.db.write() as tx:
+            tx.execute("UPDATE xorbs SET damaged_at = ? WHERE hash = ?", (self.now_s(), bytes(xorb)))
+
+    def damaged(self, xorbs: Iterable[bytes]) -> Hash | None:
+        """The first of these xorbs (raw hashes) that is marked as damaged."""
+        with self.db.read() as tx:
+            for xorb in xorbs:
+                if tx.execute("SELECT 1 FROM xorbs WHERE hash = ? AND damaged_at IS NOT NULL", (xorb,)).fetchone():
+                    return Hash.from_bytes(xorb)
+        return None
 
     def stored_bytes(self, xorb: Hash) -> int | None:
         """The length of a xorb's chunk data as the database has it; None for one that is not stored."""
@@ -143,13 +160,14 @@ class ContentStore:
             return self._file(tx, bytes(file)) if linked.fetchone() else None
 
     def file_by_sha256(self, repo_id: int, sha256: bytes) -> StoredFile | None:
-        """Look a file up by SHA-256 among those that the repository may use.
+        """Look a file up by SHA-256 among those that the repository may use and that are not damaged.
 
         Only those: otherwise knowing a digest would be enough to read another repository's file.
         """
         with self.db.read() as tx:
             row = tx.execute(
-                "SELECT file FROM repo_files WHERE repo_id = ? AND sha256 = ? LIMIT 1", (repo_id, sha256)
+                f"SELECT file FROM repo_files l WHERE repo_id = ? AND sha256 = ? AND {_WHOLE.format('l.file')} LIMIT 1",
+                (repo_id, sha256),
             ).fetchone()
             return self._file(tx, row[0]) if row else None
 
@@ -187,13 +205,18 @@ class ContentStore:
 
     def _add_file(self, tx: sqlite3.Connection, repo_id: int, file: StoredFile, stamp: int) -> bool:
         raw = bytes(file.hash)
+        # The same content in other xorbs: the way out when the ones it had are damaged.
+        tx.execute(
+            f"UPDATE files SET terms = ? WHERE hash = ? AND NOT {_WHOLE.format('files.hash')}", (file.terms, raw)
+        )
         tx.execute(
             "INSERT INTO files (hash, size, sha256, terms, touched_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (hash) DO "
             "UPDATE SET sha256 = coalesce(files.sha256, excluded.sha256), touched_at = excluded.touched_at",
             (raw, file.size, file.sha256, file.terms, stamp),
         )
-        xorbs = term_xorbs(file.terms)
-        tx.executemany("INSERT OR IGNORE INTO file_xorbs (file, xorb) VALUES (?, ?)", [(raw, xorb) for xorb in xorbs])
+        xorbs = term_xorbs(tx.execute("SELECT terms FROM files WHERE hash = ?", (raw,)).fetchone()[0])
+        tx.execute("DELETE FROM file_xorbs WHERE file = ?", (raw,))
+        tx.executemany("INSERT INTO file_xorbs (file, xorb) VALUES (?, ?)", [(raw, xorb) for xorb in xorbs])
         tx.executemany(_TOUCH_XORB, [(stamp, xorb) for xorb in xorbs])
         if file.terms:
             xorb, index = first_chunk(file.terms)

@@ -61,7 +61,7 @@ class Database:
         try:
             yield connection
         finally:
-            connection.execute("ROLLBACK")
+            _roll_back(connection)
 
     @contextmanager
     def write(self, *, wait: bool = True) -> Iterator[sqlite3.Connection]:
@@ -80,10 +80,10 @@ class Database:
                 connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
         try:
             yield connection
+            connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            _roll_back(connection)
             raise
-        connection.execute("COMMIT")
 
     def _migrate(self) -> None:
         """Bring the file to the newest version; refuse one written by a newer xetway."""
@@ -105,6 +105,12 @@ class Database:
                 for statement in _statements(script.read_text("utf-8")):
                     tx.execute(statement)
                 tx.execute(f"PRAGMA user_version = {number}")
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    """End the transaction, unless SQLite has done so: it does when the disk is full."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 def _keep_private(path: Path) -> None:

@@ -19,7 +19,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
-from xetway.errors import RequestError
+from xetway.errors import RequestError, StoreCorruptionError
 from xetway.http.errors import as_xetway_error, error_response, log_failure, log_path
 from xetway.http.origins import check_host, check_origin
 from xetway.http.request import Receive, Request, Scope
@@ -39,6 +39,8 @@ _DRAIN_S = 30.0
 # pieces that readers give keep a client that does not read at about 1 MiB of memory; larger ones are no faster.
 _SEND_BYTES = 64 * 1024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# A client that takes nothing for so long is cut off; it can resume. The time-out of clients' own reads is the same.
+SEND_IDLE_S = 300.0
 _NO_BODY = frozenset({204, 304})
 
 
@@ -57,12 +59,21 @@ class Application:
     """An ASGI 3 application for HTTP and lifespan events.
 
     `local_only` says that just this machine reaches it, by address or as localhost; see `http.origins`.
+    `on_damage` is told the name of each xorb that could not be read (blocking, in a worker thread).
     """
 
-    def __init__(self, router: Router, *, public_url: str | None = None, local_only: bool = False) -> None:
+    def __init__(
+        self,
+        router: Router,
+        *,
+        public_url: str | None = None,
+        local_only: bool = False,
+        on_damage: Callable[[str], None] | None = None,
+    ) -> None:
         self._router = router
         self._public_url = public_url
         self._local_only = local_only
+        self._on_damage = on_damage
         self._active: set[asyncio.Task[Any]] = set()
         self._stopping = False
 
@@ -124,11 +135,20 @@ class Application:
             raise
         except BaseException as error:  # noqa: BLE001  (a Rust panic is a BaseException)
             failure = _failure(request, error, outcome)
+            await self._report(request, error)
             if failure is None:
                 return
             response = failure
         await _settle(request)
         await self._whole(request, response, send, outcome)
+
+    async def _report(self, request: Request, error: BaseException) -> None:
+        if self._on_damage is None or not isinstance(error, StoreCorruptionError) or error.xorb is None:
+            return
+        try:
+            await run(self._on_damage, error.xorb)
+        except Exception as other:  # noqa: BLE001  (the answer to the client matters more)
+            log_failure(request, other, "damage not recorded")
 
     async def _respond(self, request: Request) -> AnyResponse:
         if request.header_bytes > MAX_HEADER_BYTES:
@@ -182,7 +202,8 @@ class Application:
             while piece:
                 for start in range(0, len(piece), _SEND_BYTES):
                     part = piece[start : start + _SEND_BYTES]
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
+                    async with asyncio.timeout(SEND_IDLE_S):
+                        await send({"type": "http.response.body", "body": part, "more_body": True})
                     if left.done():
                         outcome.note = " client left"
                         return

@@ -21,6 +21,9 @@ logger = logging.getLogger("xetway")
 
 _MAX_HEADER_CHARS = 500
 _MAX_LOGGED_CHARS = 300
+# A write that goes over a quota counts as failed, not as full.
+_SQLITE_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})
+_SQLITE_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 _LOCAL_PATH = re.compile(r"(?<![\w.:/])/(?:[\w.+@~-]+/)+[\w.+@~-]*")
 
@@ -48,13 +51,17 @@ def as_xetway_error(error: BaseException) -> XetwayError:
         return error
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return _storage_full()
-    code = error.sqlite_errorcode if isinstance(error, sqlite3.Error) else sqlite3.SQLITE_OK
-    # SQLite tells a write over a quota as one that failed.
-    if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}:
+    # Only what comes from SQLite itself has a code; the low byte is the kind, the rest a detail.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    if code in _SQLITE_FULL:
         return _storage_full()
-    if code & _PRIMARY in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+    if code & 0xFF in _SQLITE_BUSY:
         return RequestError("the server is busy, try again", code="busy", status=503, headers=(("retry-after", "1"),))
     return XetwayError("the server failed; its log has a line with this request's id")
+
+
+def _storage_full() -> XetwayError:
+    return XetwayError("the server has no space left, or may not use more", code="storage_full", status=507)
 
 
 def log_failure(request: Request, error: BaseException, what: str) -> None:

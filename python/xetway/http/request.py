@@ -24,10 +24,31 @@ Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 
 MAX_JSON_BYTES = 8 * 1024 * 1024
 PIECE_BYTES = 1024 * 1024
+_READ_PIECE_BYTES = 64 * 1024
+# A client that sends nothing for so long, in the middle of a body, is given up.
+BODY_IDLE_S = 120.0
 MAX_QUERY_FIELDS = 200
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class _Bodies:
+    """Bytes of bodies that are held in memory while the rest of them arrives, over all requests."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self.held_bytes = 0
+
+    def add(self, count: int) -> None:
+        self.held_bytes += count
+        if count > 0 and self.held_bytes > self._limit_bytes:
+            raise RequestError(
+                "the server is busy, try again", code="busy", status=503, headers=(("retry-after", "5"),)
+            )
+
+
+_bodies = _Bodies(128 * 1024 * 1024)
 
 
 class Request:
@@ -185,9 +206,21 @@ class Request:
             yield b"".join(held)
 
     async def read(self, limit_bytes: int) -> bytes:
-        """Read the whole body; raises as `pieces` does."""
-        parts = [piece async for piece in self.pieces(limit_bytes)]
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        """Read the whole body into memory.
+
+        Raises:
+            RequestError: as `pieces`; `busy` (503) when the bodies of all requests take too much memory.
+        """
+        parts: list[bytes] = []
+        held_bytes = 0
+        try:
+            async for piece in self.pieces(limit_bytes, _READ_PIECE_BYTES):
+                parts.append(piece)
+                held_bytes += len(piece)
+                _bodies.add(len(piece))
+            return b"".join(parts)
+        finally:
+            _bodies.add(-held_bytes)
 
     async def json(self, type: type[T], limit_bytes: int = MAX_JSON_BYTES) -> T:  # noqa: A002
         """Decode the body as JSON of the given (msgspec) type.
@@ -228,7 +261,14 @@ class Request:
         )
 
     async def _next(self) -> tuple[bytes, bool]:
-        message = await self._receive()
+        try:
+            async with asyncio.timeout(BODY_IDLE_S):
+                message = await self._receive()
+        except TimeoutError:
+            self.ended = True
+            raise RequestError(
+                f"nothing of the body came for {BODY_IDLE_S:.0f} s", code="body_timeout", status=408
+            ) from None
         if message["type"] != "http.request":
             # How Granian reports a connection that was cut, and malformed chunks; half-closed ones still get answers.
             self.ended = True

@@ -7,7 +7,8 @@ CREATE TABLE xorbs (
     raw_bytes INTEGER NOT NULL,
     stored_bytes INTEGER NOT NULL,   -- chunk data as served, footer not counted
     touched_at INTEGER NOT NULL,     -- unix seconds: last posted, offered for dedup or named by a shard
-    unreferenced_at INTEGER          -- set by gc when no revision needs it any more
+    unreferenced_at INTEGER,         -- set by gc when no revision needs it any more
+    damaged_at INTEGER               -- set when reading it failed; a new upload of it replaces it
 ) STRICT, WITHOUT ROWID;
 
 -- A file: its terms are records of 48 bytes, exactly the shard's FileDataSequenceEntry.
