@@ -69,9 +69,10 @@ def test_a_failed_commit_lets_go_of_the_lock(db: Database, tmp_path: Path) -> No
             tx.execute("PRAGMA defer_foreign_keys = ON")
             tx.execute("INSERT INTO file_xorbs VALUES (x'01', x'02')")
 
+    other = Database(tmp_path / "xetway.db")
     with pytest.raises(sqlite3.IntegrityError):
         commit_what_cannot_be()
-    with Database(tmp_path / "xetway.db").write(wait=False) as tx:
+    with other.write(wait=False) as tx:
         tx.execute("INSERT INTO secrets VALUES ('a', x'01')")
 
 

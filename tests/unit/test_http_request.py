@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.http_driver import Client, request
+from tests.unit.http_driver import Client, request, scope
 from xetway.errors import RequestError
 from xetway.http.request import Request
 
@@ -146,3 +147,30 @@ def test_request_id_is_taken_if_it_is_harmless() -> None:
     made = request(headers=[("x-request-id", "a\tb c")]).request_id
     assert len(made) == 16
     assert made != request().request_id
+
+
+def test_a_client_that_stops_sending_is_given_up() -> None:
+    async def go() -> None:
+        async def never() -> dict[str, Any]:
+            await asyncio.Event().wait()
+            return {}
+
+        await Request(scope("POST", "/"), never, body_idle_s=0.01).read(100)
+
+    with pytest.raises(RequestError) as caught:
+        asyncio.run(go())
+    assert (caught.value.status, caught.value.code) == (408, "body_timeout")
+
+
+def test_bodies_of_all_requests_share_a_bound_on_memory() -> None:
+    async def large() -> dict[str, Any]:
+        return {"type": "http.request", "body": bytes(1024 * 1024), "more_body": True}
+
+    with pytest.raises(RequestError) as caught:
+        asyncio.run(Request(scope("POST", "/"), large).read(1 << 40))
+    assert (caught.value.status, caught.value.code) == (503, "busy")
+
+    async def small() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"x", "more_body": False}
+
+    assert asyncio.run(Request(scope("POST", "/"), small).read(100)) == b"x"

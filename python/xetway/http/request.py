@@ -55,6 +55,7 @@ class Request:
     """An HTTP request. `params` is filled by the router, the rest comes from the ASGI scope."""
 
     __slots__ = (
+        "_body_idle_s",
         "_body_started",
         "_headers",
         "_public_url",
@@ -70,10 +71,18 @@ class Request:
         "request_id",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, public_url: str | None = None) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        public_url: str | None = None,
+        *,
+        body_idle_s: float = BODY_IDLE_S,
+    ) -> None:
         self._scope = scope
         self._receive = receive
         self._public_url = public_url
+        self._body_idle_s = body_idle_s
         self._headers: dict[str, str] | None = None
         self._query: dict[str, list[str]] | None = None
         self._body_started = False
@@ -262,12 +271,12 @@ class Request:
 
     async def _next(self) -> tuple[bytes, bool]:
         try:
-            async with asyncio.timeout(BODY_IDLE_S):
+            async with asyncio.timeout(self._body_idle_s):
                 message = await self._receive()
         except TimeoutError:
             self.ended = True
             raise RequestError(
-                f"nothing of the body came for {BODY_IDLE_S:.0f} s", code="body_timeout", status=408
+                f"nothing of the body came for {self._body_idle_s:g} s", code="body_timeout", status=408
             ) from None
         if message["type"] != "http.request":
             # How Granian reports a connection that was cut, and malformed chunks; half-closed ones still get answers.
