@@ -6,6 +6,7 @@ Independent of xetway: hashes come from PyPI's blake3. Small on purpose; not a c
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import struct
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ def keyed(key: bytes, data: bytes) -> bytes:
     return blake3(data, key=key).digest()
 
 
+@functools.lru_cache(maxsize=1024)
 def chunk_hash(data: bytes) -> bytes:
     return keyed(DATA_KEY, data)
 

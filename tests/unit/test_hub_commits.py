@@ -12,6 +12,7 @@ from xetway.errors import RequestError
 from xetway.hub.git import object_id, pointer
 from xetway.hub.names import check_path
 from xetway.hub.payload import MAX_CHANGES, MAX_REGULAR_BYTES, Payload
+from xetway.hub.trees import MAX_EDITED_FOLDERS
 
 HEADER = ("header", {"summary": "x", "description": ""})
 
@@ -151,6 +152,7 @@ BAD_PATHS = [
     "", "/", "/etc/passwd", "a//b", "a/", "../x", "a/../b", "a/..", ".", "./a", "a/./b", ".git/config", "a/.GIT/x",
     ".git", ".git.", ".git ", "git~1/x", "a\\b", "..\\x", "a\x00b", "a\nb", "a\x7fb", "a\x85b",
     "x" * 256, "é" * 128, "/".join(["x" * 99] * 11),
+    "a/" * 64 + "f", "a" + "\u0301\u0323" * 20_000,
 ]  # fmt: skip
 
 
@@ -164,7 +166,9 @@ def test_bad_paths(hub: HubDriver, path: str) -> None:
     assert hub.get("/api/models/org/m")["sha"] == head
 
 
-@pytest.mark.parametrize("path", ["x" * 255, "é" * 127, "a b/c%20d", "...", "a..b", ".gitignore", "git", "é", "💾/#?&"])
+@pytest.mark.parametrize(
+    "path", ["x" * 255, "é" * 127, "a b/c%20d", "...", "a..b", ".gitignore", "git", "é", "💾/#?&", "a/" * 63 + "f"]
+)
 def test_odd_paths(hub: HubDriver, path: str) -> None:
     assert check_path(path) == path
     hub.commit(put(path, b"odd"))
@@ -240,6 +244,13 @@ def test_limits(hub: HubDriver) -> None:
     endless = b'{"key":"header","value":{"summary":"x"}}\n{"key":"' + b"x" * (16 * 1024 * 1024)
     answer = hub.send("POST", "/api/models/org/m/commit/main", endless, status=413)
     assert answer.json["code"] == "regular_file_too_large"
+
+
+def test_a_commit_changes_a_bounded_number_of_folders(hub: HubDriver) -> None:
+    head = hub.get("/api/models/org/m")["sha"]
+    lines = (put(f"{number}/" + "a/" * 62 + "f", b"") for number in range(MAX_EDITED_FOLDERS // 63 + 1))
+    assert hub.commit(*lines, status=400)["code"] == "too_many_folders"
+    assert hub.get("/api/models/org/m")["sha"] == head
 
 
 @pytest.mark.parametrize("step", [1, 37, 255, 100_000])

@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import time
 
 import pytest
 
 from tests.unit.hub_driver import HubDriver, put, put_lfs
 from xetway._native import Hash
-from xetway.errors import StoreCorruptionError
+from xetway.errors import RequestError, StoreCorruptionError
 from xetway.hub.git import object_id
 from xetway.hub.objects import MAX_INLINE_BYTES, get_blobs, get_content
-from xetway.hub.rules import IgnoreRules, LfsRules, pattern_matches
+from xetway.hub.rules import IgnoreRules, LfsRules, Pattern, Steps
 
 API = "/api/models/org/m"
 
@@ -88,17 +89,68 @@ def test_what_is_there_is_named(hub: HubDriver) -> None:
         ("[ab].txt", "b.txt", True),
         ("*a*a*a*a*a*a*a*a*a*b", "a" * 250, False),
         ("**/" * 60 + "x", "a/" * 400 + "b", False),
+        ("**", "a/b", True),
+        ("/**", "a/b", True),
+        ("a/**", "a", False),
+        ("a/**/b/**/c", "a/b/x/b/y/c", True),
+        ("a/**/b/**/c", "a/x/c", False),
+        ("a/*x*/c", "a/oxo/c", True),
+        ("a*c", "a/c", False),
+        ("a/*/c", "a/b/b/c", False),
+        ("x[!a-c]z", "xdz", True),
+        ("x[^a-c]z", "xbz", False),
+        ("[]]x", "]x", True),
+        ("x[b-a]", "xb", True),
+        ("a/x[!b]c", "a/x/c", False),
+        ("x[y", "x[y", True),
+        ("x[]", "x[]", True),
+        ("x\\*y", "x*y", True),
+        ("x\\*y", "xzy", False),
+        ("x\\", "x\\", True),
+        (".{2}|a+", ".{2}|a+", True),
+        ("[&&--||~~]", "|", True),
     ],
 )
 def test_attribute_patterns(pattern: str, path: str, matched: bool) -> None:
-    assert pattern_matches(pattern, path) is matched
+    assert Pattern(pattern).matches(path, Steps()) is matched
 
 
 def test_unusual_attributes() -> None:
     rules = LfsRules(
-        '\n\r\n*\n* filter=lfs\n*.x filter\n*.y !filter\n*.z -filter\n"q" filter=lfs\n[attr]a filter=lfs\n'
+        '\n\r\n*\n* filter=lfs\n*.x filter\n*.y !filter\n*.z -filter\n"q" filter=lfs\n[attr]a filter=lfs\n',
+        Steps(),
     )
     assert [rules.matches(f"f.{end}") for end in "wxyz"] == [True, False, False, False]
+
+
+def test_matching_is_bounded() -> None:
+    deep = "a/" * 63 + "f"
+    rules = [f"**/a/{'a/**/' * 10}{'?' * (number % 3)}*{number:03}*f filter=lfs" for number in range(1_000)]
+    began = time.process_time()
+    assert not LfsRules("\n".join(rules), Steps()).matches(deep)
+    assert time.process_time() - began < 5
+    with pytest.raises(RequestError) as caught:
+        LfsRules("\n".join(rules), Steps(100_000)).matches(deep)
+    assert caught.value.code == "too_many_rules"
+    ignored = IgnoreRules("*x\n" * 10, Steps(1_500))
+    assert not ignored.matches("d/a")
+    # The folder is decided already.
+    assert not ignored.matches("d/b")
+    with pytest.raises(RequestError):
+        ignored.matches("e/a")
+
+
+@pytest.mark.parametrize(
+    "path", ["a//b", "a/.git/b", "a/" * 64 + "f", "a/" * 1_000_000 + "f", "a" + "\u0301\u0323" * 100_000]
+)
+def test_preupload_refuses_what_no_commit_takes(hub: HubDriver, path: str) -> None:
+    began = time.process_time()
+    body = {"files": [{"path": path, "size": 1}]}
+    assert hub.send("POST", f"{API}/preupload/main", body, status=400).json["code"] == "bad_path"
+    asked = {"paths": [path]}
+    found = hub.send("POST", f"{API}/paths-info/main", asked, headers={"content-type": "application/json"}, status=None)
+    assert found.json == []
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(
@@ -116,7 +168,7 @@ def test_unusual_attributes() -> None:
     ],
 )
 def test_ignored_paths(text: str, ignored: list[str], kept: list[str]) -> None:
-    rules = IgnoreRules(text)
+    rules = IgnoreRules(text, Steps())
     assert [path for path in ignored + kept if rules.matches(path)] == ignored
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from tests.unit.hub_driver import HubDriver, put, put_lfs, remove
+from tests.unit.http_driver import Client, call
+from tests.unit.hub_driver import HubDriver, ndjson, put, put_lfs, remove
 from xetway.cas import fsck, gc
 from xetway.errors import RequestError
 from xetway.hub.names import check_repo_name
 from xetway.hub.reachable import check, prune
+from xetway.hub.repos import Repo, create_repo, delete_repo, find_repo, move_repo, set_private
+from xetway.hub.routes import routes
 
 
 def collect(hub: HubDriver) -> gc.GcReport:
@@ -106,6 +112,95 @@ def test_delete(hub: HubDriver) -> None:
     # A token for the old content is not one for the new repository of the same name.
     with hub.store.db.read() as tx:
         assert tx.execute("SELECT id FROM repos").fetchone()[0] == 2
+
+
+def repo_of(hub: HubDriver, name: str = "m") -> Repo:
+    with hub.store.db.read() as tx:
+        found = find_repo(tx, "model", "org", name)
+    assert found is not None
+    return found
+
+
+def lose_race(hub: HubDriver, change: str, method: str, target: str, body: object) -> Client:
+    """Send a request; the repository changes when it has been admitted, before it takes the write lock."""
+    repo, write = repo_of(hub), hub.store.db.write
+
+    @contextmanager
+    def later(*, wait: bool = True) -> Iterator[sqlite3.Connection]:
+        hub.store.db.write = write  # type: ignore[method-assign]
+        with write() as tx:
+            if change == "delete":
+                delete_repo(tx, repo)
+            elif change == "hide":
+                set_private(tx, repo, private=True)
+            else:
+                move_repo(tx, repo, "org", "elsewhere")
+        with write(wait=wait) as tx:
+            yield tx
+
+    hub.store.db.write = later  # type: ignore[method-assign]
+    return hub.send(method, target, body, status=None)
+
+
+WRITES: list[tuple[str, str, object]] = [
+    ("DELETE", "/api/repos/delete", {"name": "m", "organization": "org"}),
+    ("POST", "/api/repos/move", {"fromRepo": "org/m", "toRepo": "org/n"}),
+    ("PUT", "/api/models/org/m/settings", {"private": False}),
+    ("POST", "/api/models/org/m/duplicate", {"repository": "org/n"}),
+    ("POST", "/api/models/org/m/discussions", {"title": "t"}),
+    ("POST", "/api/models/org/m/discussions", {"title": "t", "pullRequest": True}),
+    ("POST", "/api/models/org/m/branch/dev", {}),
+    ("DELETE", "/api/models/org/m/branch/b", None),
+    ("POST", "/api/models/org/m/tag/main", {"tag": "u"}),
+    ("DELETE", "/api/models/org/m/tag/t", None),
+    ("POST", "/api/models/org/m/super-squash/main", {}),
+    ("POST", "/api/models/org/m/commit/main", ndjson(("header", {"summary": "s"}), put("x", b"1"))),
+    ("POST", "/api/models/org/m/commit/main?create_pr=1", ndjson(("header", {"summary": "s"}), put("x", b"1"))),
+]
+
+
+@pytest.mark.parametrize(("change", "status", "code"), [
+    ("delete", 404, "repo_not_found"), ("hide", 409, "repo_changed"), ("move", 409, "repo_changed"),
+])  # fmt: skip
+@pytest.mark.parametrize(("method", "target", "body"), WRITES)
+def test_lost_races(
+    hub: HubDriver, change: str, status: int, code: str, method: str, target: str, body: object
+) -> None:
+    hub.send("POST", "/api/models/org/m/branch/b", {})
+    hub.send("POST", "/api/models/org/m/tag/main", {"tag": "t"})
+    # Read access needs no write transaction after this.
+    hub.get("/api/whoami-v2")
+    answer = lose_race(hub, change, method, target, body)
+    assert (answer.status, answer.json["code"]) == (status, code)
+    listed = {"delete": set(), "hide": {"org/m"}, "move": {"org/elsewhere"}}[change]
+    assert {item["id"] for item in hub.get("/api/models")} == listed
+
+
+def test_a_commit_needs_its_right_to_the_end(hub: HubDriver) -> None:
+    class Slow(Client):
+        """Sends its body when the repository has been replaced by one of the same name."""
+
+        async def receive(self) -> dict[str, Any]:
+            with hub.store.db.write() as tx:
+                delete_repo(tx, repo)
+                create_repo(tx, "model", "org", "m", user="bob", private=False, sdk=None, now_s=hub.now)
+            return await super().receive()
+
+    repo, headers = repo_of(hub), {"authorization": f"Bearer {hub.token}"}
+    body = Slow((ndjson(("header", {"summary": "s"}), put("x", b"1")),))
+    answer = call(routes(hub.hub), "POST", "/api/models/org/m/commit/main", headers.items(), body)
+    assert (answer.status, answer.json["code"]) == (404, "repo_not_found")
+    assert len(hub.get("/api/models/org/m/commits/main")) == 1
+
+
+def test_a_repository_without_main_is_listed(hub: HubDriver) -> None:
+    hub.create("org/fine")
+    with hub.store.db.write() as tx:
+        tx.execute("DELETE FROM refs WHERE repo_id = ?", (repo_of(hub).id,))
+    assert [(item["id"], item["sha"] is None) for item in hub.get("/api/models")] == [
+        ("org/fine", False),
+        ("org/m", True),
+    ]
 
 
 def test_collection_keeps_history(hub: HubDriver) -> None:

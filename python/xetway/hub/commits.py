@@ -12,7 +12,7 @@ from xetway.hub.history import add_commit, get_commit
 from xetway.hub.objects import put_content, put_large, put_lfs
 from xetway.hub.payload import Change, Payload, PutContent, PutLarge, PutLfs, Remove
 from xetway.hub.pulls import open_pull
-from xetway.hub.repos import Repo, touch_repo
+from xetway.hub.repos import Repo, still, touch_repo
 from xetway.hub.revisions import Ref, resolve, resolve_writable, set_ref
 from xetway.hub.trees import TreeEditor
 
@@ -32,13 +32,15 @@ def apply_commit(
     A payload that changes nothing makes no commit; the answer is the present head, as the Hub does.
 
     Raises:
-        NotFoundError: The branch, or a path to delete, does not exist.
-        RequestError: `not_a_branch`, `path_conflict`, `lfs_object_missing`, `lfs_size_mismatch`, or
-            `parent_commit_changed` (412). Nothing was changed.
+        NotFoundError: The branch, or a path to delete, does not exist, or the repository is gone.
+        ConflictError: `repo_changed`.
+        RequestError: `not_a_branch`, `path_conflict`, `too_many_folders`, `lfs_object_missing`, `lfs_size_mismatch`,
+            or `parent_commit_changed` (412). Nothing was changed.
     """
     header = payload.header
     now = store.now_s()
     with store.db.write() as tx:
+        still(tx, repo)
         target = _target(tx, repo, revision, header.parent_commit, create_pull=create_pull)
         base = get_commit(tx, repo.id, target.oid)
         editor = TreeEditor(tx, base.tree)
@@ -126,8 +128,9 @@ def _message(summary: str, description: str | None) -> tuple[str, str]:
 def squash(tx: sqlite3.Connection, repo: Repo, branch: str, message: str, *, user: str, now_s: int) -> bytes:
     """Replace a branch's history by one commit with its present content; returns that commit.
 
-    The former commits stay until gc, unless another ref leads to them.
+    The former commits stay until gc, unless another ref leads to them. Raises as `still`, too.
     """
+    still(tx, repo)
     target = resolve_writable(tx, repo.id, branch)
     tree = get_commit(tx, repo.id, target.oid).tree
     title, body = _message(message or "Squash", None)

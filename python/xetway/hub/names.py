@@ -20,11 +20,14 @@ PLURALS: dict[RepoType, str] = {kind: f"{kind}s" for kind in REPO_TYPES}
 PREFIXES: dict[RepoType, str] = {kind: "" if kind == "model" else f"{kind}s/" for kind in REPO_TYPES}
 
 MAX_PATH_BYTES = 1_000
+# Each part may become a folder of its own, and Windows and macOS cannot check much deeper paths out.
+MAX_PATH_PARTS = 64
 MAX_NAME_BYTES = 255
 MAX_REF_BYTES = 250
 
 _PART = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?")
 _BAD_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(?:/|$)|(?:^|/)\.|[/.]$|^[/-]")
+_BAD_IN_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 _HEX_OID = re.compile(r"[0-9a-f]{40}")
 _HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHORT_OID = re.compile(r"[0-9a-f]{7,40}")
@@ -103,8 +106,11 @@ def is_short_oid(text: str) -> bool:
 
 
 def normalize_path(path: str) -> str:
-    """Bring a path to the form that is stored: Unicode NFC, as git does for clients on macOS."""
-    return path if path.isascii() else unicodedata.normalize("NFC", path)
+    """Bring a path to the form that is stored: Unicode NFC, as git does for clients on macOS.
+
+    A path far too long to be stored stays as it is: the time to compose grows with the square of a run of accents.
+    """
+    return path if path.isascii() or len(path) > 4 * MAX_PATH_BYTES else unicodedata.normalize("NFC", path)
 
 
 def check_path(path: str) -> str:
@@ -128,9 +134,12 @@ def _path_fault(path: str) -> str | None:
         return "it has half a surrogate pair"
     if length > MAX_PATH_BYTES:
         return f"it is longer than {MAX_PATH_BYTES} bytes"
-    if "\\" in path or any(unicodedata.category(character) == "Cc" for character in path):
+    if _BAD_IN_PATH.search(path):
         return "it has a backslash or a control character"
-    return next((fault for part in path.split("/") if (fault := _part_fault(part))), None)
+    parts = path.split("/")
+    if len(parts) > MAX_PATH_PARTS:
+        return f"it has more than {MAX_PATH_PARTS} parts"
+    return next((fault for part in parts if (fault := _part_fault(part))), None)
 
 
 def _part_fault(part: str) -> str | None:

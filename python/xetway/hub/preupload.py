@@ -13,9 +13,9 @@ from typing import Literal
 import msgspec
 
 from xetway.hub.git import TreeEntry
-from xetway.hub.names import normalize_path
+from xetway.hub.names import check_path
 from xetway.hub.objects import MAX_INLINE_BYTES, Blob, get_blobs, get_content
-from xetway.hub.rules import IgnoreRules, LfsRules
+from xetway.hub.rules import IgnoreRules, LfsRules, Steps
 from xetway.hub.trees import TreeReader
 
 UploadMode = Literal["lfs", "regular"]
@@ -45,12 +45,12 @@ def _text(tx: sqlite3.Connection, trees: TreeReader, root: bytes, path: str) -> 
     return "" if blob is None or blob.file is not None else get_content(tx, blob).decode("utf-8", "replace")
 
 
-def upload_mode(rules: LfsRules, file: FileToUpload) -> UploadMode:
-    """Decide for one file. Empty files are regular: clients cannot upload them as LFS."""
+def upload_mode(rules: LfsRules, file: FileToUpload, path: str) -> UploadMode:
+    """Decide for one file that goes to a path. Empty files are regular: clients cannot upload them as LFS."""
     if file.size == 0:
         return "regular"
     binary = b"\0" in file.sample
-    return "lfs" if file.size > MAX_INLINE_BYTES or binary or rules.matches(file.path) else "regular"
+    return "lfs" if file.size > MAX_INLINE_BYTES or binary or rules.matches(path) else "regular"
 
 
 def plan_uploads(
@@ -63,21 +63,24 @@ def plan_uploads(
         tree: The root tree of the revision that the files go on.
         files: The files.
         ignore: The .gitignore that is uploaded with them; None for the one that is there.
+
+    Raises:
+        RequestError: `bad_path` or `too_many_rules`.
     """
-    files = list(files)
-    trees = TreeReader(tx)
-    lfs = LfsRules(_text(tx, trees, tree, ".gitattributes"))
-    ignored = IgnoreRules(_text(tx, trees, tree, ".gitignore") if ignore is None else ignore)
+    paths = [(file, check_path(file.path)) for file in files]
+    trees, steps = TreeReader(tx), Steps()
+    lfs = LfsRules(_text(tx, trees, tree, ".gitattributes"), steps)
+    ignored = IgnoreRules(_text(tx, trees, tree, ".gitignore") if ignore is None else ignore, steps)
     entries: dict[str, TreeEntry] = {}
-    for file in files:
-        entry = trees.find(tree, normalize_path(file.path))
+    for _, path in paths:
+        entry = trees.find(tree, path)
         if entry is not None and not entry.is_folder:
-            entries[file.path] = entry
+            entries[path] = entry
     blobs: dict[bytes, Blob] = get_blobs(tx, (entry.oid for entry in entries.values()))
     plans = []
-    for file in files:
-        entry = entries.get(file.path)
+    for file, path in paths:
+        entry = entries.get(path)
         blob = blobs.get(entry.oid) if entry is not None else None
         oid = None if blob is None else blob.etag
-        plans.append(UploadPlan(file.path, upload_mode(lfs, file), ignored.matches(file.path), oid))
+        plans.append(UploadPlan(file.path, upload_mode(lfs, file, path), ignored.matches(path), oid))
     return plans

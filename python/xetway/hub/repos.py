@@ -81,6 +81,23 @@ def get_repo(tx: sqlite3.Connection, repo_id: int) -> Repo | None:
     return _repo(tx.execute(f"SELECT {_COLUMNS} FROM repos WHERE id = ?", (repo_id,)).fetchone())
 
 
+def still(tx: sqlite3.Connection, repo: Repo) -> Repo:
+    """Look a repository up again, first thing in each transaction that changes it.
+
+    What a request may do was decided earlier, for the name and the visibility that the repository had then.
+
+    Raises:
+        NotFoundError: `repo_not_found`: it was deleted since.
+        ConflictError: `repo_changed`: it was moved, hidden or shown since.
+    """
+    now = get_repo(tx, repo.id)
+    if now is None:
+        raise repo_not_found()
+    if (now.full_name, now.private) != (repo.full_name, repo.private):
+        raise ConflictError("the repository was moved, hidden or shown meanwhile; try again", code="repo_changed")
+    return now
+
+
 def list_repos(
     tx: sqlite3.Connection, kind: RepoType, *, search: str | None, author: str | None, before: int | None, limit: int
 ) -> list[Repo]:
@@ -133,8 +150,9 @@ def duplicate_repo(
 
     Raises:
         RequestError: `bad_repo_name`.
-        ConflictError: `repo_exists`.
+        ConflictError: `repo_exists`, or as `still`, as is NotFoundError.
     """
+    source = still(tx, source)
     repo = _new_repo(tx, source.type, namespace, name, user=user, private=private, sdk=source.sdk, now_s=now_s)
     for table, columns in (
         ("commits", "oid, tree, parent, title, message, author, date"),
@@ -185,7 +203,8 @@ def used_bytes(tx: sqlite3.Connection, repo_id: int) -> int:
 
 
 def delete_repo(tx: sqlite3.Connection, repo: Repo) -> None:
-    """Delete a repository with its history. Content nobody else needs goes with the next gc."""
+    """Delete a repository with its history; raises as `still`. Content nobody else needs goes with the next gc."""
+    still(tx, repo)
     tx.execute("DELETE FROM repos WHERE id = ?", (repo.id,))
 
 
@@ -194,8 +213,9 @@ def move_repo(tx: sqlite3.Connection, repo: Repo, namespace: str, name: str) -> 
 
     Raises:
         RequestError: `bad_repo_name`.
-        ConflictError: `repo_exists`.
+        ConflictError: `repo_exists`, or as `still`, as is NotFoundError.
     """
+    still(tx, repo)
     check_repo_name(namespace, name)
     other = tx.execute(
         "SELECT id FROM repos WHERE type = ? AND namespace = ? AND name = ? AND id <> ?",
@@ -216,7 +236,8 @@ def move_repo(tx: sqlite3.Connection, repo: Repo, namespace: str, name: str) -> 
 
 
 def set_private(tx: sqlite3.Connection, repo: Repo, *, private: bool) -> None:
-    """Hide a repository from everyone without a token for it, or show it."""
+    """Hide a repository from everyone without a token for it, or show it; raises as `still`."""
+    still(tx, repo)
     tx.execute("UPDATE repos SET private = ? WHERE id = ?", (private, repo.id))
 
 

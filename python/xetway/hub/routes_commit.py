@@ -20,7 +20,7 @@ from xetway.hub.hub import Hub
 from xetway.hub.names import REPO_TYPES
 from xetway.hub.payload import MAX_BODY_BYTES, Payload
 from xetway.hub.preupload import FileToUpload, plan_uploads
-from xetway.hub.repos import Repo
+from xetway.hub.repos import Repo, repo_not_found
 from xetway.hub.revisions import resolve
 from xetway.hub.routes_base import MAX_JSON_BYTES, RepoRoutes
 
@@ -85,14 +85,18 @@ class Commits(RepoRoutes):
 
     async def commit(self, request: Request) -> Response:
         """Apply a commit."""
-        repo, user = await run(self.writable, request)
+        repo, _ = await run(self.writable, request)
         with await run(Payload, self.hub.store, repo.id) as payload:
             async for piece in request.pieces(MAX_BODY_BYTES):
                 await run(payload.feed, piece)
             await run(payload.finish)
-            return await run(self._commit, request, repo, user, payload)
+            return await run(self._commit, request, repo, payload)
 
-    def _commit(self, request: Request, repo: Repo, user: str, payload: Payload) -> Response:
+    def _commit(self, request: Request, begun: Repo, payload: Payload) -> Response:
+        # Asked again: the body may have taken hours, and its contents are those of the repository it began with.
+        repo, user = self.writable(request)
+        if repo.id != begun.id:
+            raise repo_not_found()
         create_pull = is_true(request.query_one("create_pr"))
         result = apply_commit(
             self.hub.store, repo, request.params["revision"], payload, user=user, create_pull=create_pull

@@ -87,6 +87,8 @@ class Copies(RepoRoutes):
             with self.hub.db.write() as tx:
                 duplicate_repo(tx, source, namespace, name, user=user, private=private, now_s=self.hub.store.now_s())
         except ConflictError as error:
+            if error.code != "repo_exists":
+                raise
             return already_there(error, url)
         return json_response({"url": url, "filesCopyPending": False})
 

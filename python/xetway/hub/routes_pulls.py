@@ -16,7 +16,7 @@ from xetway.hub.answers import iso_date
 from xetway.hub.hub import Hub
 from xetway.hub.names import REPO_TYPES
 from xetway.hub.pulls import Pull, get_pull, list_pulls, open_pull
-from xetway.hub.repos import Repo
+from xetway.hub.repos import Repo, still
 from xetway.hub.revisions import resolve
 from xetway.hub.routes_base import MAX_JSON_BYTES, RepoRoutes
 
@@ -45,6 +45,7 @@ class Pulls(RepoRoutes):
             raise RequestError("the title or the description is empty or too long", code="bad_discussion")
         repo, user = self.writable(request)
         with self.hub.db.write() as tx:
+            still(tx, repo)
             number = open_pull(
                 tx,
                 repo.id,

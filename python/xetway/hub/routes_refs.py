@@ -15,6 +15,7 @@ from xetway.hub.answers import RefInfo, is_true
 from xetway.hub.commits import squash
 from xetway.hub.hub import Hub
 from xetway.hub.names import REPO_TYPES
+from xetway.hub.repos import still
 from xetway.hub.revisions import HEADS, PULLS, TAGS, create_branch, create_tag, delete_ref, list_refs
 from xetway.hub.routes_base import MAX_JSON_BYTES, RepoRoutes
 
@@ -68,6 +69,7 @@ class Refs(RepoRoutes):
     def _create_branch(self, request: Request, body: BranchBody) -> Response:
         repo, _ = self.writable(request)
         with self.hub.db.write() as tx:
+            still(tx, repo)
             create_branch(
                 tx, repo.id, request.params["branch"], body.starting_point or "main", overwrite=body.overwrite
             )
@@ -84,6 +86,7 @@ class Refs(RepoRoutes):
     def _create_tag(self, request: Request, body: TagBody) -> Response:
         repo, _ = self.writable(request)
         with self.hub.db.write() as tx:
+            still(tx, repo)
             create_tag(tx, repo.id, body.tag, request.params["revision"], body.message)
         return json_response({})
 
@@ -94,6 +97,7 @@ class Refs(RepoRoutes):
     def _delete(self, request: Request, prefix: str, parameter: str) -> Response:
         repo, _ = self.writable(request)
         with self.hub.db.write() as tx:
+            still(tx, repo)
             delete_ref(tx, repo.id, prefix, request.params[parameter])
         return json_response({})
 

@@ -27,7 +27,7 @@ from xetway.hub.repos import (
     set_private,
     used_bytes,
 )
-from xetway.hub.revisions import resolve
+from xetway.hub.revisions import MAIN, get_ref, resolve
 from xetway.hub.routes_base import MAX_JSON_BYTES, RepoRoutes, already_there, is_private
 from xetway.hub.trees import walk
 
@@ -164,8 +164,8 @@ class RepoInfo(RepoRoutes):
                 for repo in page:
                     before = repo.id
                     if self.hub.access.may_read(principal, repo):
-                        sha = resolve(tx, repo.id, "main").hex()
-                        shown.append(repo_info(repo) | {"sha": sha})
+                        head = get_ref(tx, repo.id, MAIN)
+                        shown.append(repo_info(repo) | {"sha": None if head is None else head.hex()})
                     if len(shown) == limit:
                         more = True
                         break

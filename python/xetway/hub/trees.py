@@ -11,6 +11,8 @@ from xetway.hub.objects import get_object, get_tree, put_tree
 
 # Bounds the memory of a `TreeReader`, some 200 bytes each.
 _REMEMBERED_ENTRIES = 100_000
+# Bounds the memory of a `TreeEditor`, and how long its trees are written under the write lock: seconds.
+MAX_EDITED_FOLDERS = 200_000
 
 
 def entry_not_found(path: str, commit: str | None = None) -> NotFoundError:
@@ -107,12 +109,21 @@ class TreeEditor:
     def __init__(self, tx: sqlite3.Connection, root: bytes) -> None:
         self._tx = tx
         self._root_oid = root
-        self._root = _Folder(get_tree(tx, root))
+        self._folders = 0
+        self._root = self._folder(get_tree(tx, root))
+
+    def _folder(self, entries: list[TreeEntry]) -> _Folder:
+        self._folders += 1
+        if self._folders > MAX_EDITED_FOLDERS:
+            raise RequestError(
+                f"a commit changes files in at most {MAX_EDITED_FOLDERS} folders; make several", code="too_many_folders"
+            )
+        return _Folder(entries)
 
     def _child(self, folder: _Folder, name: str) -> TreeEntry | _Folder | None:
         child = folder.children.get(name)
         if isinstance(child, TreeEntry) and child.is_folder:
-            child = folder.children[name] = _Folder(get_tree(self._tx, child.oid))
+            child = folder.children[name] = self._folder(get_tree(self._tx, child.oid))
         return child
 
     def _parents(self, path: str) -> list[_Folder] | None:
@@ -129,23 +140,24 @@ class TreeEditor:
         """Put a file at a path, over the one that is there.
 
         Raises:
-            RequestError: `path_conflict` if there is a folder, or a file where a folder is needed.
+            RequestError: `path_conflict` if there is a folder, or a file where a folder is needed;
+                `too_many_folders`.
         """
         *parts, name = path.split("/")
-        folder = self._root
+        folders = [self._root]
         for part in parts:
-            child = self._child(folder, part)
+            child = self._child(folders[-1], part)
             if child is None:
-                child = folder.children[part] = _Folder([])
+                child = folders[-1].children[part] = self._folder([])
             if not isinstance(child, _Folder):
                 raise _conflict(path, "a part of it is a file")
-            folder = child
-        present = folder.children.get(name)
+            folders.append(child)
+        present = folders[-1].children.get(name)
         if isinstance(present, _Folder) or (present is not None and present.is_folder):
             raise _conflict(path, "it is a folder")
         if present is None or present.oid != oid:
-            folder.children[name] = TreeEntry(name, FILE_MODE, oid)
-            self._mark(path)
+            folders[-1].children[name] = TreeEntry(name, FILE_MODE, oid)
+            _mark(folders)
 
     def remove(self, path: str, *, folder: bool) -> None:
         """Remove a file or a folder with all that is in it; folders left empty vanish.
@@ -158,17 +170,13 @@ class TreeEditor:
         child = None if folders is None else self._child(folders[-1], name)
         if folders is None or child is None or isinstance(child, _Folder) != folder:
             raise entry_not_found(path)
-        self._mark(path)
+        _mark(folders)
         del folders[-1].children[name]
         parts = path.split("/")
         for depth in range(len(folders) - 1, 0, -1):
             if folders[depth].children:
                 break
             del folders[depth - 1].children[parts[depth - 1]]
-
-    def _mark(self, path: str) -> None:
-        for folder in self._parents(path) or ():
-            folder.changed = True
 
     def write(self) -> bytes:
         """Store the changed trees and return the root's id."""
@@ -182,6 +190,11 @@ class TreeEditor:
             else:
                 entries.append(child)
         return put_tree(self._tx, entries)
+
+
+def _mark(folders: list[_Folder]) -> None:
+    for folder in folders:
+        folder.changed = True
 
 
 def _conflict(path: str, reason: str) -> RequestError:
