@@ -128,3 +128,22 @@ def test_other_files_are_served_all_the_same(damaged, make_token, tmp_path: Path
     client.upload_folder(repo_id=REPO, folder_path=str(other.parent))
     with urllib.request.urlopen(f"{server.url}/download/{REPO}/other.bin") as answer:
         assert answer.read() == other.read_bytes()
+
+
+@pytest.mark.parametrize("where", ["middle", "gone"])
+def test_uploading_again_repairs_it(damaged, make_token, tmp_path: Path, where: str) -> None:
+    server, file, xorb = damaged
+    if where == "gone":
+        xorb.unlink()
+    else:
+        flip(xorb, xorb.stat().st_size // 2)
+    run_xetway(server.data, "fsck", expect=(1,))
+    token = make_token(server.data)
+    # The client that brought it remembers that the server has it, and is told that it has not.
+    with pytest.raises(ClientError, match="400"):
+        Client(NEWEST, server, tmp_path / "writer", token).upload_folder(repo_id=REPO, folder_path=str(file.parent))
+    again = Client(NEWEST, server, tmp_path / "another", token)
+    again.upload_folder(repo_id=REPO, folder_path=str(file.parent))
+    assert run_xetway(server.data, "fsck").returncode == 0
+    again.hf_hub_download(repo_id=REPO, filename=file.name, local_dir=str(tmp_path / "got"))
+    assert (tmp_path / "got" / file.name).read_bytes() == file.read_bytes()
