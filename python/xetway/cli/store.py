@@ -31,8 +31,8 @@ _data = click.option("--data", metavar="DIR", help="The server's data folder.  [
 def fsck(data: str | None) -> int:
     """Read the whole store and check every byte of it against its hash.
 
-    One line on stdout for each thing that is wrong, and exit code 1 if there is any. Damage is marked, nothing else changes.
-    A server may run meanwhile.
+    One line on stdout for each thing that is wrong, and exit code 1 if there is any. Damage is marked, nothing else
+    changes. A server may run meanwhile.
 
     \b
     Example:
