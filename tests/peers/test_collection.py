@@ -60,6 +60,22 @@ def test_only_what_nothing_references_goes(make_server, make_token, tmp_path: Pa
     assert contents(tmp_path / "got") == contents(kept)
 
 
+def test_a_client_uploads_again_what_was_collected(make_server, make_token, tmp_path: Path) -> None:
+    server = make_server()
+    folder = make_folder(tmp_path / "model")
+    writer = Client(NEWEST, server, tmp_path / "writer", make_token(server.data))
+    writer.create_repo(repo_id="org/again")
+    writer.upload_folder(repo_id="org/again", folder_path=str(folder))
+    writer.delete_repo(repo_id="org/again")
+    run_xetway(server.data, "gc", "--grace", "0s", "--window", "0s")
+    assert stored_bytes(server.data) == 0
+    writer.create_repo(repo_id="org/again")
+    writer.upload_folder(repo_id="org/again", folder_path=str(folder))
+    run_xetway(server.data, "fsck")
+    Client(NEWEST, server, tmp_path / "reader").snapshot_download(repo_id="org/again", local_dir=str(tmp_path / "got"))
+    assert contents(tmp_path / "got") == contents(folder)
+
+
 def test_history_keeps_old_content(make_server, make_token, tmp_path: Path) -> None:
     server = make_server()
     folder = make_folder(tmp_path / "model")

@@ -88,11 +88,11 @@ def test_flip_further_in_breaks_the_transfer(damaged, part: float) -> None:
     server.wait_for_log(xorb.stem, "stored_data_corrupt", "chunk ")
 
 
-def test_a_real_client_fails_and_gets_no_wrong_file(damaged, tmp_path: Path) -> None:
+def test_a_real_client_fails_soon_and_gets_no_wrong_file(damaged, tmp_path: Path) -> None:
     server, file, xorb = damaged
     flip(xorb, xorb.stat().st_size // 2)
-    patience = {"HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "1", "HF_XET_CLIENT_RETRY_BASE_DELAY": "10ms"}
-    reader = Client(NEWEST, server, tmp_path / "reader", settings=patience)
+    # The second try is refused for good. With its default delays the client would go on for minutes otherwise.
+    reader = Client(NEWEST, server, tmp_path / "reader", settings={"HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "100"})
     with pytest.raises(ClientError):
         reader.hf_hub_download(repo_id=REPO, filename=file.name, local_dir=str(tmp_path / "got"))
     assert not (tmp_path / "got" / file.name).exists()
@@ -137,12 +137,10 @@ def test_uploading_again_repairs_it(damaged, make_token, tmp_path: Path, where: 
         xorb.unlink()
     else:
         flip(xorb, xorb.stat().st_size // 2)
-    run_xetway(server.data, "fsck", expect=(1,))
+    assert f"upload the files of {REPO} again" in run_xetway(server.data, "fsck", expect=(1,)).stderr
     token = make_token(server.data)
-    # The client that brought it remembers that the server has it, and is told that it has not.
-    with pytest.raises(ClientError, match="400"):
-        Client(NEWEST, server, tmp_path / "writer", token).upload_folder(repo_id=REPO, folder_path=str(file.parent))
-    again = Client(NEWEST, server, tmp_path / "another", token)
+    # The client that brought it remembers that the server has it, under an address that is no longer used.
+    again = Client(NEWEST, server, tmp_path / "writer", token)
     again.upload_folder(repo_id=REPO, folder_path=str(file.parent))
     assert run_xetway(server.data, "fsck").returncode == 0
     again.hf_hub_download(repo_id=REPO, filename=file.name, local_dir=str(tmp_path / "got"))

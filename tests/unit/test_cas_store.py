@@ -69,6 +69,10 @@ def no_objects(_tx: sqlite3.Connection) -> list[str]:
     return []
 
 
+def no_users(_tx: sqlite3.Connection, _xorb: bytes) -> list[str]:
+    return []
+
+
 def xorb_files(store: ContentStore) -> list[Hash]:
     return store.xorbs.list()
 
@@ -135,18 +139,18 @@ def test_damage_is_found_by_reading_and_by_fsck_and_repaired_by_uploading_again(
         read(store, file)
     assert caught.value.xorb == str(xorb_files(store)[0])
     assert caught.value.chunk is not None
-    report = fsck.run(store, no_objects)
+    report = fsck.run(store, no_objects, no_users)
     assert not report.ok
     assert any(str(xorb_files(store)[0]) in line for line in report.errors)
     add(store, repo, content)
     assert read(store, file) == content
-    assert fsck.run(store, no_objects).ok
+    assert fsck.run(store, no_objects, no_users).ok
 
 
 def test_missing_xorb_is_found_by_fsck(store: ContentStore, repo: int, tmp_path: Path) -> None:
     add(store, repo, data("x", 300_000))
     only_xorb(store, tmp_path).unlink()
-    report = fsck.run(store, no_objects)
+    report = fsck.run(store, no_objects, no_users)
     assert len(report.errors) == 2  # the xorb, and the file made of it
 
 

@@ -15,7 +15,7 @@ from tests.unit.hub_driver import HubDriver, ndjson, put, put_lfs, remove
 from xetway.cas import fsck, gc
 from xetway.errors import RequestError
 from xetway.hub.names import check_repo_name
-from xetway.hub.reachable import check, prune
+from xetway.hub.reachable import check, prune, users
 from xetway.hub.repos import Repo, create_repo, delete_repo, find_repo, move_repo, set_private
 from xetway.hub.routes import routes
 
@@ -26,7 +26,7 @@ def collect(hub: HubDriver) -> gc.GcReport:
 
 
 def errors(hub: HubDriver) -> list[str]:
-    return fsck.run(hub.store, check).errors
+    return fsck.run(hub.store, check, users).errors
 
 
 def test_create(hub: HubDriver) -> None:

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from xetway._native import ByteReader
+from xetway.cas.epochs import at_every_epoch
 from xetway.cas.shards import neighbours
 from xetway.cas.signing import UrlSigner, XetTokens, installation_key
-from xetway.cas.store import ContentStore
+from xetway.cas.store import ContentStore, term_xorbs
 from xetway.cas.uploads import check_prefix, path_hash
 from xetway.errors import ForbiddenError, NotFoundError, RequestError
 from xetway.http.ranges import file_response, parse_range
@@ -51,8 +52,19 @@ class Downloads:
         file = self._store.repo_file(grant.repo_id, path_hash(request, "hash"))
         if file is None:
             raise NotFoundError("no such file in the repository that the xet token is for", code="file_not_found")
+        self._check_sound(term_xorbs(file.terms))
         start, end = self._wanted(request.header("range"), file.size)
         return read_plan(self._store.xorbs.plan(file.terms, start, end))
+
+    def _check_sound(self, xorbs: Iterable[bytes]) -> None:
+        """Refuse what is known to be damaged in a way that clients do not try again, for minutes."""
+        damaged = self._store.damaged(xorbs)
+        if damaged is not None:
+            raise RequestError(
+                f"xorb {damaged} is damaged on this server; uploading its files again repairs it",
+                code="stored_data_corrupt",
+                status=410,
+            )
 
     @staticmethod
     def _wanted(header: str | None, size: int) -> tuple[int, int]:
@@ -77,6 +89,7 @@ class Downloads:
         allowed = self._signer.check(str(xorb), request.query_one("b"), request.query_one("e"), request.query_one("s"))
         if self._store.stored_bytes(xorb) is None:
             raise NotFoundError("no such xorb", code="xorb_not_found")
+        self._check_sound((bytes(xorb),))
 
         def open_range(start: int, end: int) -> ByteReader:
             # Here and not before: the answer to a Range header may be the whole (RFC 9110, section 13.1.5).
@@ -126,9 +139,13 @@ class Downloads:
 def routes(store: ContentStore, tokens: XetTokens, signer: UrlSigner) -> Iterable[tuple[str, str, Any]]:
     """The versioned routes and the unversioned ones of hf_xet 1.2.0."""
     downloads = Downloads(store, tokens, signer)
+    yield from at_every_epoch(_routes(downloads))
+    yield "GET|HEAD", "/xorb-data/{hash}", downloads.xorb_data
+
+
+def _routes(downloads: Downloads) -> Iterable[tuple[str, str, Any]]:
     for version in ("/v1", ""):
         yield "GET", version + "/reconstructions/{hash}", downloads.reconstruction_v1
         yield "GET", version + "/chunks/{prefix}/{hash}", downloads.chunk_query
         yield "HEAD", version + "/xorbs/{prefix}/{hash}", downloads.xorb_head
     yield "GET", "/v2/reconstructions/{hash}", downloads.reconstruction_v2
-    yield "GET|HEAD", "/xorb-data/{hash}", downloads.xorb_data

@@ -1,7 +1,7 @@
 """The check of a whole store: every byte of every xorb, every file, every git object.
 
-It changes nothing, but for a mark on damaged xorbs, so that a new upload replaces them. A server may run
-beside it; what is collected meanwhile is not reported.
+It changes nothing, but for marks on damaged xorbs, so that a new upload replaces them, and taking those of whole ones
+back. A server may run beside it; what is collected meanwhile is not reported.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from xetway.errors import XetwayError
 Report = Callable[[str], None]
 # Checks the repositories' own objects; yields one line for each thing wrong, and counts what it read.
 ObjectCheck = Callable[[sqlite3.Connection], Iterable[str]]
+# Names the repositories that use a xorb (raw hash).
+Users = Callable[[sqlite3.Connection, bytes], list[str]]
 
 
 class FsckReport(msgspec.Struct, frozen=True):
@@ -27,6 +29,8 @@ class FsckReport(msgspec.Struct, frozen=True):
     bytes: int
     files: int
     errors: list[str]
+    # The repositories that have to be uploaded again, by name.
+    to_upload: list[str]
 
     @property
     def ok(self) -> bool:
@@ -34,7 +38,7 @@ class FsckReport(msgspec.Struct, frozen=True):
         return not self.errors
 
 
-def run(store: ContentStore, objects: ObjectCheck, report: Report = lambda _line: None) -> FsckReport:
+def run(store: ContentStore, objects: ObjectCheck, users: Users, report: Report = lambda _line: None) -> FsckReport:
     """Check everything; calls `report` with each error as it is found. Blocking."""
     errors: list[str] = []
 
@@ -42,7 +46,7 @@ def run(store: ContentStore, objects: ObjectCheck, report: Report = lambda _line
         errors.append(line)
         report(line)
 
-    xorbs, total = _check_xorbs(store, failed)
+    xorbs, total, damaged = _check_xorbs(store, failed)
     files = _check_files(store, failed)
     with store.db.read() as tx:
         for row in tx.execute("PRAGMA integrity_check"):
@@ -52,7 +56,8 @@ def run(store: ContentStore, objects: ObjectCheck, report: Report = lambda _line
             failed(f"database: table {row[0]} refers to something missing in {row[2]}")
         for line in objects(tx):
             failed(line)
-    return FsckReport(xorbs, total, files, errors)
+        to_upload = sorted({name for raw in damaged for name in users(tx, raw)})
+    return FsckReport(xorbs, total, files, errors, to_upload)
 
 
 def _rows(store: ContentStore, query: str) -> list[sqlite3.Row]:
@@ -65,10 +70,10 @@ def _still_there(store: ContentStore, table: str, raw: bytes) -> bool:
         return tx.execute(f"SELECT 1 FROM {table} WHERE hash = ?", (raw,)).fetchone() is not None
 
 
-def _check_xorbs(store: ContentStore, failed: Report) -> tuple[int, int]:
-    rows = _rows(store, "SELECT hash, chunks, raw_bytes, stored_bytes FROM xorbs ORDER BY hash")
-    total = 0
-    for raw, chunks, raw_bytes, stored_bytes in rows:
+def _check_xorbs(store: ContentStore, failed: Report) -> tuple[int, int, list[bytes]]:
+    rows = _rows(store, "SELECT hash, chunks, raw_bytes, stored_bytes, damaged_at FROM xorbs ORDER BY hash")
+    total, damaged = 0, []
+    for raw, chunks, raw_bytes, stored_bytes, damaged_at in rows:
         xorb = Hash.from_bytes(raw)
         try:
             total += store.xorbs.verify(xorb)
@@ -76,11 +81,15 @@ def _check_xorbs(store: ContentStore, failed: Report) -> tuple[int, int]:
             sizes = memoryview(lengths).cast("I")
             if (len(sizes), sum(sizes), memoryview(ends).cast("I")[-1]) != (chunks, raw_bytes, stored_bytes):
                 failed(f"xorb {xorb}: the database has other sizes than the file")
+            elif damaged_at is not None:
+                store.mark_sound(xorb)
         except (XetwayError, OSError) as error:
             if _still_there(store, "xorbs", raw):
+                total += store.stored_bytes(xorb) or 0
+                damaged.append(raw)
                 store.mark_damaged(xorb)
-                failed(f"xorb {xorb}: {error}")
-    return len(rows), total
+                failed(f"xorb {xorb}: {str(error).replace(f'stored xorb {xorb} ', '')}")
+    return len(rows), total, damaged
 
 
 def _check_files(store: ContentStore, failed: Report) -> int:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from xetway.cas.epochs import advance
 from xetway.cas.signing import TOKEN_LEEWAY_S, TOKEN_LIFE_S
 from xetway.cas.store import ContentStore
 
@@ -83,7 +84,8 @@ def _sweep(tx: sqlite3.Connection, prune: Prune, now: int, grace_s: int, window_
     tx.execute(f"UPDATE xorbs SET unreferenced_at = ? WHERE unreferenced_at IS NULL AND {unused}", (now,))
     ripe = "unreferenced_at <= ? AND touched_at <= ?"
     removed = _count(tx, ripe, now - grace_s, idle_since)
-    tx.execute(f"DELETE FROM xorbs WHERE {ripe}", (now - grace_s, idle_since))
+    if tx.execute(f"DELETE FROM xorbs WHERE {ripe}", (now - grace_s, idle_since)).rowcount:
+        advance(tx)
     waiting = _count(tx, "unreferenced_at IS NOT NULL")
     return GcReport(dead, *removed, *waiting)
 

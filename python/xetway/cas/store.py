@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from xetway._native import ByteReader, Hash, XorbStore, XorbWriter
+from xetway.cas.epochs import advance
 from xetway.db import Database
 from xetway.errors import FormatError, IntegrityError, StoreCorruptionError
 
@@ -127,7 +128,14 @@ class ContentStore:
     def mark_damaged(self, xorb: Hash) -> None:
         """Note that reading a xorb failed: it is no longer offered or relied on until it is uploaded again."""
         with self.db.write() as tx:
-            tx.execute("UPDATE xorbs SET damaged_at = ? WHERE hash = ?", (self.now_s(), bytes(xorb)))
+            new = "UPDATE xorbs SET damaged_at = ? WHERE hash = ? AND damaged_at IS NULL"
+            if tx.execute(new, (self.now_s(), bytes(xorb))).rowcount:
+                advance(tx)
+
+    def mark_sound(self, xorb: Hash) -> None:
+        """Take the mark of damage back: every byte of the xorb was read and is right."""
+        with self.db.write() as tx:
+            tx.execute("UPDATE xorbs SET damaged_at = NULL WHERE hash = ?", (bytes(xorb),))
 
     def damaged(self, xorbs: Iterable[bytes]) -> Hash | None:
         """The first of these xorbs (raw hashes) that is marked as damaged."""

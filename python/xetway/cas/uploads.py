@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from xetway._native import Hash
+from xetway.cas.epochs import at_every_epoch
 from xetway.cas.shards import MAX_SHARD_BYTES, Progress, ShardCheck, ShardChecks
 from xetway.cas.signing import XetTokens
 from xetway.cas.store import ContentStore
@@ -201,7 +202,10 @@ async def telemetry(request: Request) -> Response:
 
 def routes(store: ContentStore, tokens: XetTokens) -> Iterable[tuple[str, str, Any]]:
     """The routes of hf_xet 1.8, and the unversioned ones of 1.5.1 (shards) and 1.2.0 (all)."""
-    uploads = Uploads(store, tokens)
+    return at_every_epoch(_routes(Uploads(store, tokens)))
+
+
+def _routes(uploads: Uploads) -> Iterable[tuple[str, str, Any]]:
     for version in ("/v1", ""):
         yield "POST", version + "/xorbs/{prefix}/{hash}", uploads.post_xorb
         yield "POST", version + "/shards", uploads.post_shard

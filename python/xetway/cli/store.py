@@ -40,14 +40,16 @@ def fsck(data: str | None) -> int:
     """  # noqa: D301  (\b is for click: keep the lines below)
     store = _open_store(data)
     from xetway.cas.fsck import run  # noqa: PLC0415
-    from xetway.hub.reachable import check  # noqa: PLC0415
+    from xetway.hub.reachable import check, users  # noqa: PLC0415
 
-    report = run(store, check, click.echo)
+    report = run(store, check, users, click.echo)
     click.echo(
         f"checked {report.xorbs} xorbs, {_size(report.bytes)}, {report.files} files: "
         f"{len(report.errors) or 'no'} fault{'' if len(report.errors) == 1 else 's'}",
         err=True,
     )
+    if report.to_upload:
+        click.echo(f"to repair it, upload the files of {', '.join(report.to_upload)} again", err=True)
     return 0 if report.ok else 1
 
 

@@ -25,7 +25,7 @@ Route: TypeAlias = tuple[str, str, Handler]
 MAX_PATH_BYTES = 16 * 1024
 MAX_SEGMENT_BYTES = 1024
 # hf_xet falls back to older routes on 404 and gives up on 405, so these never answer 405.
-_NEVER_405 = ("v1", "v2", "xorbs", "shards", "chunks", "reconstructions", "xorb-grants")
+_NEVER_405 = ("-", "v1", "v2", "xorbs", "shards", "chunks", "reconstructions", "xorb-grants")
 _PARAMETER = re.compile(r"([^{}]*)\{([a-z_]+)(\.\.\.)?\}([^{}]*)")
 _BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")

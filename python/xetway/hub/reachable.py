@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from xetway.errors import FormatError
 from xetway.hub.git import object_id, parse_tree, pointer
+from xetway.hub.names import PREFIXES
 
 _REACHABLE_COMMITS = """
     WITH RECURSIVE live (repo_id, oid) AS (
@@ -54,6 +55,16 @@ def prune(tx: sqlite3.Connection) -> set[tuple[int, bytes]]:
         return {(row[0], row[1]) for row in live}
     finally:
         tx.execute("DROP TABLE live_objects")
+
+
+def users(tx: sqlite3.Connection, xorb: bytes) -> list[str]:
+    """The repositories with files that a xorb (raw hash) is part of, such as ``org/name`` or ``datasets/org/name``."""
+    rows = tx.execute(
+        "SELECT DISTINCT r.type, r.namespace || '/' || r.name FROM file_xorbs u JOIN repo_files l ON l.file = u.file "
+        "JOIN repos r ON r.id = l.repo_id WHERE u.xorb = ?",
+        (xorb,),
+    )
+    return [PREFIXES[kind] + name for kind, name in rows]
 
 
 def check(tx: sqlite3.Connection) -> Iterable[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from xetway.cas.epochs import cas_path
 from xetway.cas.signing import Scope
 from xetway.errors import RequestError
 from xetway.http.request import Request
@@ -74,14 +75,15 @@ class Commits(RepoRoutes):
         principal = self.hub.access.principal(request)
         token_id = 0 if principal is None else principal.id
         token, exp = self.hub.xet_tokens.issue(repo.id, scope, user, token_id)
+        cas_url = request.base_url + cas_path(self.hub.db)
         # Clients in Python read the headers only, hf_xet reads the body only.
         headers = [
-            ("x-xet-cas-url", request.base_url),
+            ("x-xet-cas-url", cas_url),
             ("x-xet-access-token", token),
             ("x-xet-token-expiration", str(exp)),
             ("cache-control", "no-store"),
         ]
-        return json_response(XetConnection(request.base_url, token, exp), headers=headers)
+        return json_response(XetConnection(cas_url, token, exp), headers=headers)
 
     async def commit(self, request: Request) -> Response:
         """Apply a commit."""
