@@ -84,7 +84,8 @@ NOT_THERE = [
     get(f"/download/{REPO}/README.md?revision=%00", 404, "revision_not_found"),
     get("/download/nobody/nothing/x", 404, "repo_not_found"),
     get("/download/nobody", 404, "route_not_found"),
-    get("/nothing/here", 404, "route_not_found"),
+    get("/nothing/here", 404, "repo_not_found"),
+    get("/nothing/here/there", 404, "route_not_found"),
     get("/xetway.db", 404, "route_not_found"),
 ]
 OVERLONG = [

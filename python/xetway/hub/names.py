@@ -67,8 +67,13 @@ def check_repo_name(namespace: str, name: str) -> None:
                 "does not begin or end with '-' or '.', has no '--' or '..' and does not end with '.git'",
                 code="bad_repo_name",
             )
-    if namespace.lower() in _RESERVED_NAMESPACES or name.lower() in _RESERVED_NAMES:
+    if is_reserved(namespace) or name.lower() in _RESERVED_NAMES:
         raise RequestError("this repository name is reserved", code="bad_repo_name")
+
+
+def is_reserved(namespace: str) -> bool:
+    """Whether addresses that begin with `namespace` are not those of repositories."""
+    return namespace.lower() in _RESERVED_NAMESPACES
 
 
 def is_name(text: str) -> bool:

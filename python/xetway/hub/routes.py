@@ -11,6 +11,7 @@ from xetway.hub import (
     routes_copies,
     routes_lfs,
     routes_misc,
+    routes_pages,
     routes_pulls,
     routes_refs,
     routes_repos,
@@ -28,6 +29,7 @@ _MODULES = (
     routes_lfs,
     routes_copies,
     routes_misc,
+    routes_pages,
     routes_pulls,
 )
 

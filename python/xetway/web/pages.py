@@ -1,4 +1,4 @@
-"""The page at / and the health answer. No scripts, no outside resources."""
+"""The page at /, the frame of other pages, and the health answer. No scripts, no outside resources."""
 
 from __future__ import annotations
 
@@ -42,13 +42,23 @@ async def health(_request: Request) -> Response:
 
 async def index(request: Request) -> Response:
     """Show how to use this very server, with its own address in the examples."""
-    page = _template().substitute(base=html.escape(request.base_url), version=html.escape(__version__))
-    return Response(200, _HEADERS, page.encode())
+    return page("index.html", base=html.escape(request.base_url), version=html.escape(__version__))
+
+
+def page(template: str, **values: str) -> Response:
+    """Fill a template of this package. `values` go in as they are: text has to be escaped before."""
+    filled = _template(template).substitute(values, style=_part("style.css"), icon=_part("icon.html").strip())
+    return Response(200, _HEADERS, filled.encode())
 
 
 @cache
-def _template() -> Template:
-    return Template(resources.files("xetway.web").joinpath("index.html").read_text("utf-8"))
+def _template(name: str) -> Template:
+    return Template(_part(name))
+
+
+@cache
+def _part(name: str) -> str:
+    return resources.files("xetway.web").joinpath(name).read_text("utf-8")
 
 
 def routes() -> Iterable[Route]:
