@@ -196,3 +196,12 @@ def test_basic_authentication(hub: HubDriver) -> None:
         hub.send("GET", "/api/whoami-v2", token=None, headers={"authorization": f"Basic {value}"}, status=status)
     for value in ("Basic %%%", "Basic", "Bearer", "Digest x"):
         hub.send("GET", "/api/whoami-v2", token=None, headers={"authorization": value}, status=401)
+
+
+def test_a_token_that_means_nothing_is_named_as_the_reason(hub: HubDriver) -> None:
+    hub.create("org/hidden", private=True)
+    for repo in ("org/hidden", "org/none"):
+        told = hub.send("GET", f"/api/models/{repo}", token="xetway_wrong", status=404).json
+        assert told["code"] == "repo_not_found"
+        assert "revoked" in told["error"]
+        assert "revoked" not in hub.send("GET", f"/api/models/{repo}", token=None, status=404).json["error"]

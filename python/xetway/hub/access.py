@@ -77,8 +77,11 @@ class Access:
             raise repo_not_found()
         with self._db.read() as tx:
             repo = find_repo(tx, kind, namespace, name)
-        if repo is None or (repo.private and not self.may_read(self.principal(request), repo)):
-            raise repo_not_found()
+        if repo is not None and not repo.private:
+            return repo
+        principal = self.principal(request)
+        if repo is None or not self.may_read(principal, repo):
+            raise repo_not_found(bad_token=principal is None and bearer(request) is not None)
         return repo
 
     def writable(self, request: Request, kind: RepoType, namespace: str | None, name: str) -> tuple[Repo, str]:

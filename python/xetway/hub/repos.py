@@ -48,10 +48,15 @@ class Repo(msgspec.Struct, frozen=True):
         return f"{PREFIXES[self.type]}{self.full_name}"
 
 
-def repo_not_found() -> NotFoundError:
-    """The one answer for what is missing and what is hidden."""
+def repo_not_found(*, bad_token: bool = False) -> NotFoundError:
+    """The one answer for what is missing and what is hidden; it may add that the request's token means nothing."""
+    remedy = (
+        "the token of this request is unknown here, revoked or expired"
+        if bad_token
+        else "if it is private, a token that can read it is needed"
+    )
     return NotFoundError(
-        "no such repository; if it is private, a token that can read it is needed",
+        f"no such repository; {remedy}",
         code="repo_not_found",
         hub_code="RepoNotFound",
     )
