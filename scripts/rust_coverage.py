@@ -1,6 +1,6 @@
 """Rust line coverage of `cargo test`, by rustc's own instrumentation and LLVM's tools.
 
-Covers the crates whose tests are in Rust (core, store). The bindings in rust/py have none: pytest
+Covers the crates whose tests are in Rust. The bindings in rust/py have none: pytest
 tests them through Python, and they are left out of the table rather than shown as uncovered.
 """
 
@@ -18,7 +18,8 @@ from toolchain import ROOT
 
 TARGET = ROOT / "target" / "coverage"
 ADVICE = "get LLVM's tools with `rustup component add llvm-tools` or your distribution's llvm-19 or newer"
-PACKAGES = ("--package", "xetway-core", "--package", "xetway-store")
+CRATES = ("core", "store", "client", "cache", "mirror")
+PACKAGES = tuple(word for crate in CRATES for word in ("--package", f"xetway-{crate}"))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ type), which is read in place and must not be written to during the call; others
 Rows are packed little-endian values: hashes of 32 bytes, `u32` or `u64` integers, terms of 48 bytes
 as in a shard. `start` and `end` are half-open. Wrong input raises `xetway.errors.FormatError` or a
 subclass; trouble with files raises the subclass of `OSError` that its number asks for.
+
+What transfers content over the network is described in `_native_transfer.pyi`.
 """
 
 import os
@@ -17,12 +19,30 @@ from typing import ClassVar, final
 
 from typing_extensions import Buffer
 
+from xetway._native_transfer import (
+    ByteStream,
+    Cache,
+    Credentials,
+    HttpClient,
+    Mirror,
+    Uploader,
+    download_file,
+    download_plain,
+    open_download,
+)
+
 __all__ = [
     "ByteReader",
+    "ByteStream",
+    "Cache",
     "Chunker",
+    "Credentials",
     "FileIngest",
     "Hash",
+    "HttpClient",
+    "Mirror",
     "Sha256Reader",
+    "Uploader",
     "XorbStore",
     "XorbWriter",
     "__version__",
@@ -33,15 +53,20 @@ __all__ = [
     "compress",
     "data_hash",
     "decompress",
+    "download_file",
+    "download_plain",
     "file_hash",
     "hash_chunks",
     "hash_file",
     "keyed_hash",
     "merkle_root",
+    "open_download",
     "parse_shard",
     "parse_xorb",
     "plan",
+    "seal",
     "serialise_shard",
+    "unseal",
     "verification_hash",
 ]
 
@@ -375,3 +400,22 @@ class FileIngest:
 
     def abort(self) -> None:
         """Drop what was written, now or when the call of another thread ends. Never fails."""
+
+# seal
+
+def seal(key: Buffer, label: Buffer, plain: Buffer) -> bytes:
+    """Encrypt and authenticate `plain` under a key of 32 bytes, for the purpose that `label` names.
+
+    Raises:
+        FormatError: `bad_hash_length`: the key has not 32 bytes.
+
+    Example:
+        >>> from xetway._native import seal, unseal
+        >>> unseal(bytes(32), b"cookie", seal(bytes(32), b"cookie", b"secret"))
+        b'secret'
+        >>> unseal(bytes(32), b"other purpose", seal(bytes(32), b"cookie", b"secret")) is None
+        True
+    """
+
+def unseal(key: Buffer, label: Buffer, sealed: Buffer) -> bytes | None:
+    """Return what `seal` was given; None if the key or the label differ or a byte was changed."""

@@ -129,3 +129,80 @@ class StateError(XetwayError, RuntimeError):
 
     code = "bad_state"
     status = 500
+
+
+class RemoteError(XetwayError):
+    """Another server refused or failed. ``remote_status`` is its status, ``hub_code`` its X-Error-Code.
+
+    ``status`` is what a server in the middle answers: the same where it concerns the caller, else 502.
+    """
+
+    code = "upstream_status"
+    status = 502
+    _fields: ClassVar[tuple[str, ...]] = ("remote_status", "request_id", "retryable", "hub_code")
+    remote_status: int | None = None
+    request_id: str | None = None
+    retryable: bool = False
+    hub_code: str | None = None
+
+
+class RateLimitedError(RemoteError):
+    """Another server wants fewer requests. ``retry_after_s`` is how long to wait, if it said so."""
+
+    code = "rate_limited"
+    status = 429
+    _fields = ("retry_after_s",)
+    retry_after_s: int | None = None
+    retryable = True
+
+
+class TransportError(XetwayError, ConnectionError):
+    """The network failed. ``host`` names the other side; ``retryable`` if a later try may succeed."""
+
+    code = "connect_failed"
+    status = 502
+    _fields = ("host", "retryable")
+    host: str | None = None
+    retryable: bool = True
+
+
+class TransportTimeoutError(TransportError, TimeoutError):
+    """The other side did not answer in time, or its answer came to a halt."""
+
+    code = "timed_out"
+    status = 504
+
+
+class UpstreamIntegrityError(IntegrityError):
+    """Another server sent content that does not have the hash it must have."""
+
+    code = "upstream_integrity"
+    status = 502
+
+
+class ContentChangedError(XetwayError):
+    """What a mirror sent of a file was found to be wrong: the transfer has to begin anew."""
+
+    code = "mirror_content_changed"
+    status = 410
+
+
+class NotCachedError(XetwayError, LookupError):
+    """A mirror does not hold the content and may not, or cannot, ask for it."""
+
+    code = "not_cached"
+    status = 504
+
+
+class PlanLostError(XetwayError):
+    """A mirror no longer knows where the content comes from: ask for the reconstruction again."""
+
+    code = "plan_lost"
+    status = 403
+
+
+class StorageFullError(XetwayError):
+    """The disk or the limit of a cache leaves no room."""
+
+    code = "storage_full"
+    status = 507

@@ -2,6 +2,8 @@
 //!
 //! The matches have no wildcard: a new variant does not build until it is mapped.
 
+mod transfer;
+
 use std::fmt::Display;
 use std::io;
 use std::path::Path;
@@ -13,11 +15,31 @@ use xetway_core::Error as FormatProblem;
 use xetway_store::Error as StoreProblem;
 
 mod python {
+    pyo3::import_exception!(xetway.errors, XetwayError);
     pyo3::import_exception!(xetway.errors, FormatError);
     pyo3::import_exception!(xetway.errors, TruncatedError);
     pyo3::import_exception!(xetway.errors, IntegrityError);
     pyo3::import_exception!(xetway.errors, StoreCorruptionError);
+    pyo3::import_exception!(xetway.errors, ConfigError);
     pyo3::import_exception!(xetway.errors, StateError);
+}
+
+/// An error of one of our crates.
+pub(crate) trait Problem {
+    /// Make the exception for it, or the one that tells why that failed.
+    fn exception(&self, py: Python<'_>) -> PyResult<PyErr>;
+}
+
+impl Problem for FormatProblem {
+    fn exception(&self, py: Python<'_>) -> PyResult<PyErr> {
+        format_error(py, self, None)
+    }
+}
+
+impl Problem for StoreProblem {
+    fn exception(&self, py: Python<'_>) -> PyResult<PyErr> {
+        store_error(py, self)
+    }
 }
 
 /// Turn the error of a `Result` into an exception.
@@ -26,21 +48,39 @@ pub(crate) trait OrRaise<T> {
     fn or_raise(self, py: Python<'_>) -> PyResult<T>;
 }
 
-impl<T> OrRaise<T> for Result<T, FormatProblem> {
+impl<T, E: Problem> OrRaise<T> for Result<T, E> {
     fn or_raise(self, py: Python<'_>) -> PyResult<T> {
-        self.map_err(|error| format_error(py, &error).unwrap_or_else(|failure| failure))
+        self.map_err(|error| error.exception(py).unwrap_or_else(|failure| failure))
     }
 }
 
-impl<T> OrRaise<T> for Result<T, StoreProblem> {
-    fn or_raise(self, py: Python<'_>) -> PyResult<T> {
-        self.map_err(|error| store_error(py, &error).unwrap_or_else(|failure| failure))
-    }
+/// An error that becomes an exception once there is an interpreter.
+pub(crate) type Raise = Box<dyn FnOnce(Python<'_>) -> PyErr + Send>;
+
+/// Keep an error until there is an interpreter.
+pub(crate) fn later(error: impl Problem + Send + 'static) -> Raise {
+    Box::new(move |py| error.exception(py).unwrap_or_else(|failure| failure))
 }
 
 /// An object that was used after its end, or by two threads at once.
 pub(crate) fn state_error(object: &str, problem: &str) -> PyErr {
     python::StateError::new_err(format!("{object} {problem}"))
+}
+
+/// A setting that cannot be used.
+pub(crate) fn setting_error(py: Python<'_>, name: &str, problem: &str) -> PyErr {
+    let raise = || {
+        let fields = [("code", "bad_setting")].into_py_dict(py)?;
+        raise::<python::ConfigError>(py, &format_args!("{name}: {problem}"), &fields)
+    };
+    raise().unwrap_or_else(|failure: PyErr| failure)
+}
+
+/// A panic in a thread of ours: a bug.
+pub(crate) fn internal_error() -> PyErr {
+    python::XetwayError::new_err(
+        "an internal error of xetway's native part; its standard error output has a line about it",
+    )
 }
 
 /// An argument that is not what it has to be.
@@ -74,8 +114,12 @@ fn raise<E: pyo3::PyTypeInfo>(py: Python<'_>, message: &impl Display, fields: &B
         .map(PyErr::from_value)
 }
 
-fn format_error(py: Python<'_>, error: &FormatProblem) -> PyResult<PyErr> {
+/// `status` replaces the usual hint, which blames the caller for the bytes.
+fn format_error(py: Python<'_>, error: &FormatProblem, status: Option<u16>) -> PyResult<PyErr> {
     let fields = PyDict::new(py);
+    if let Some(status) = status {
+        fields.set_item("status", status)?;
+    }
     fields.set_item("code", error.code())?;
     fields.set_item("format", error.format())?;
     fields.set_item("offset", error.offset())?;
@@ -117,7 +161,7 @@ fn claims(error: &FormatProblem) -> Option<(String, String)> {
 fn store_error(py: Python<'_>, error: &StoreProblem) -> PyResult<PyErr> {
     let fields = PyDict::new(py);
     match error {
-        StoreProblem::Format(cause) => format_error(py, cause),
+        StoreProblem::Format(cause) => format_error(py, cause, None),
         StoreProblem::Corrupt { xorb, chunk, cause } => {
             fields.set_item("xorb", xorb.to_hex())?;
             fields.set_item("chunk", chunk)?;

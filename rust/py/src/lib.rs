@@ -6,15 +6,28 @@
 #![allow(clippy::needless_pass_by_value, reason = "arguments arrive from Python by value")]
 
 mod buffer;
+mod cache;
 mod chunker;
 mod codec;
+mod credentials;
+mod digest;
 mod errors;
 mod exclusive;
+mod future;
 mod hash;
+mod http;
+mod mirror;
 mod plan;
+mod process;
+mod progress;
 mod reader;
+mod runtime;
+mod seal;
 mod shard;
 mod store;
+mod stream;
+mod transfer;
+mod uploader;
 mod writer;
 mod xorb;
 
@@ -29,6 +42,14 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     xorb::register(module)?;
     shard::register(module)?;
     plan::register(module)?;
+    seal::register(module)?;
+    transfer::register(module)?;
+    module.add_class::<http::HttpClient>()?;
+    module.add_class::<credentials::Credentials>()?;
+    module.add_class::<stream::ByteStream>()?;
+    module.add_class::<uploader::Uploader>()?;
+    module.add_class::<cache::Cache>()?;
+    module.add_class::<mirror::Mirror>()?;
     module.add_class::<store::XorbStore>()?;
     module.add_class::<reader::ByteReader>()?;
     module.add_class::<reader::Sha256Reader>()?;

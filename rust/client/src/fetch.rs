@@ -1,0 +1,230 @@
+//! One range of a xorb, in order, whatever the network does.
+//!
+//! Failures are waited out and the range goes on where it stopped. A URL that is refused is renewed.
+//! Some URLs are signed for one exact range: where a part of it is refused, the whole is read again
+//! and what was delivered is passed over. Bytes are not looked at.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use futures_util::future::BoxFuture;
+use xetway_core::Hash;
+
+use crate::error::{Error, Result, TransportKind};
+use crate::http::{Body, Http};
+use crate::reconstruction::Fetch;
+use crate::secret::Secret;
+
+/// New bytes that make up for earlier failures: a long range may be cut any number of times.
+const PROGRESS_BYTES: u64 = 1 << 20;
+
+/// Knows the URLs of xorb ranges.
+pub trait UrlSource: Send + Sync {
+    /// Return the fetch that covers `bytes` of `xorb`.
+    fn url(&self, xorb: &Hash, bytes: &Range<u64>) -> BoxFuture<'_, Result<Fetch>>;
+
+    /// Return it with a URL other than `stale`, which was refused.
+    ///
+    /// Many may ask at once about URLs of one plan: upstream is asked once for all of them.
+    fn renew(&self, stale: &Secret, xorb: &Hash, bytes: &Range<u64>) -> BoxFuture<'_, Result<Fetch>>;
+}
+
+/// A range of a xorb, read in order; retried, resumed and renewed on the way.
+pub struct RangeBody {
+    http: Http,
+    source: Arc<dyn UrlSource>,
+    xorb: Hash,
+    bytes: Range<u64>,
+    position: u64,
+    fetch: Option<Fetch>,
+    /// The URL serves its whole range only.
+    whole_only: bool,
+    body: Option<Body>,
+    /// Bytes of `body` that were delivered before.
+    skip: u64,
+    /// Failed attempts since the last good stretch.
+    failures: u32,
+    /// Beyond this position failures are forgiven.
+    forgiven_at: u64,
+    /// Where the last restart went back to, and how often in a row. Never forgiven by what is merely
+    /// read again.
+    restarts: (u64, u32),
+}
+
+impl fmt::Debug for RangeBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RangeBody")
+            .field("xorb", &self.xorb)
+            .field("bytes", &self.bytes)
+            .field("position", &self.position)
+            .field("failures", &self.failures)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RangeBody {
+    /// Make a reader of `bytes` of `xorb`. Nothing is sent before the first [`Self::next`].
+    pub fn new(http: Http, source: Arc<dyn UrlSource>, xorb: Hash, bytes: Range<u64>) -> Self {
+        let position = bytes.start;
+        Self {
+            http,
+            source,
+            xorb,
+            bytes,
+            position,
+            fetch: None,
+            whole_only: false,
+            body: None,
+            skip: 0,
+            failures: 0,
+            forgiven_at: position.saturating_add(PROGRESS_BYTES),
+            restarts: (position, 0),
+        }
+    }
+
+    /// Return the offset in the xorb of the next byte.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Return the next bytes; `None` after the last.
+    ///
+    /// An error is final: attempts are used up, or no attempt would help. Safe to drop while waiting.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        while self.position < self.bytes.end {
+            let Some(body) = &mut self.body else {
+                if let Err(error) = self.connect().await {
+                    self.recover(error).await?;
+                }
+                continue;
+            };
+            match body.next().await {
+                Ok(Some(piece)) => {
+                    if let Some(piece) = self.deliver(piece) {
+                        return Ok(Some(piece));
+                    }
+                }
+                Ok(None) => {
+                    self.body = None;
+                    self.fail(ended_early(self.position)).await?;
+                }
+                Err(error) => {
+                    self.body = None;
+                    self.fail(error).await?;
+                }
+            }
+        }
+        self.body = None;
+        Ok(None)
+    }
+
+    /// Go back to `at` because the bytes from there were bad.
+    ///
+    /// Counts as a failed attempt and waits as after one; `Err(because)` when they are used up.
+    pub async fn restart(&mut self, at: u64, because: Error) -> Result<()> {
+        self.body = None;
+        let at = at.clamp(self.bytes.start, self.bytes.end);
+        self.restarts = match self.restarts {
+            (before, count) if before == at => (at, count + 1),
+            _ => (at, 1),
+        };
+        self.forgiven_at = self.forgiven_at.max(self.position.saturating_add(PROGRESS_BYTES));
+        self.position = at;
+        // One less, because the failure is counted there.
+        self.failures = self.failures.max(self.restarts.1 - 1);
+        self.fail(because).await
+    }
+
+    async fn connect(&mut self) -> Result<()> {
+        let fetch = if let Some(fetch) = &self.fetch {
+            fetch.clone()
+        } else {
+            let fetch = self.source.url(&self.xorb, &self.bytes).await?;
+            self.adopt(fetch)?
+        };
+        let range = if self.whole_only {
+            fetch.bytes.clone()
+        } else {
+            self.position..self.bytes.end
+        };
+        self.skip = self.position - range.start;
+        self.body = Some(self.http.open(fetch.url.expose(), &[], Some(range)).await?);
+        Ok(())
+    }
+
+    /// Take a fetch that covers the range; one that does not is a fault of its source.
+    fn adopt(&mut self, fetch: Fetch) -> Result<Fetch> {
+        if fetch.bytes.start > self.bytes.start || fetch.bytes.end < self.bytes.end {
+            return Err(Error::Integrity {
+                what: "range of a xorb to fetch",
+                expected: format!("[{}, {})", self.bytes.start, self.bytes.end),
+                actual: format!("[{}, {})", fetch.bytes.start, fetch.bytes.end),
+            });
+        }
+        self.fetch = Some(fetch.clone());
+        self.whole_only = false;
+        Ok(fetch)
+    }
+
+    /// Do what a failed opening asks for: read the whole range, renew the URL, or wait.
+    async fn recover(&mut self, error: Error) -> Result<()> {
+        let (Some(fetch), Error::Status { status, .. }) = (&self.fetch, &error) else {
+            return self.fail(error).await;
+        };
+        let refused = matches!(status, 403 | 404 | 410);
+        let is_part = !self.whole_only && fetch.bytes != (self.position..self.bytes.end);
+        if is_part && (refused || matches!(status, 400 | 401 | 416)) {
+            self.whole_only = true;
+            return Ok(());
+        }
+        if !refused {
+            return self.fail(error).await;
+        }
+        let stale = fetch.url.clone();
+        self.failures += 1;
+        if self.failures >= self.http.options().attempts {
+            return Err(error);
+        }
+        let fetch = self.source.renew(&stale, &self.xorb, &self.bytes).await?;
+        if fetch.url == stale {
+            // Nothing newer to be had.
+            return Err(error);
+        }
+        self.adopt(fetch)?;
+        Ok(())
+    }
+
+    /// Count a failure and wait; `Err(error)` if it was the last allowed.
+    async fn fail(&mut self, error: Error) -> Result<()> {
+        self.failures += 1;
+        self.http
+            .back_off(self.failures, self.http.options().attempts, error)
+            .await
+    }
+
+    /// Drop what was delivered before, and count the rest.
+    fn deliver(&mut self, mut piece: Bytes) -> Option<Bytes> {
+        let skipped = self.skip.min(piece.len() as u64);
+        self.skip -= skipped;
+        // Fits: not longer than the piece.
+        piece.advance(usize::try_from(skipped).unwrap_or(usize::MAX));
+        // A whole range may end after the part wanted.
+        piece.truncate(usize::try_from(self.bytes.end - self.position).unwrap_or(usize::MAX));
+        self.position += piece.len() as u64;
+        if self.position >= self.forgiven_at {
+            self.failures = 0;
+            self.forgiven_at = self.position.saturating_add(PROGRESS_BYTES);
+        }
+        (!piece.is_empty()).then_some(piece)
+    }
+}
+
+fn ended_early(position: u64) -> Error {
+    Error::transport(
+        TransportKind::Cut,
+        String::new(),
+        format!("the range of a xorb ended early, at byte {position}"),
+    )
+}

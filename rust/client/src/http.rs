@@ -1,0 +1,247 @@
+//! HTTP/1.1 for everything: small answers with retries, large bodies one attempt at a time.
+//!
+//! One client holds connections, trust, proxies, the limits and the counters of all transfers.
+//! Nothing is decompressed on the way: what is asked for is `identity`.
+
+mod body;
+mod extent;
+mod message;
+mod send;
+mod stall;
+mod stats;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+
+use crate::budget::Budget;
+use crate::error::{Error, Result, TransportKind};
+use crate::limiter::Limiter;
+use crate::options::{Concurrency, Options};
+use crate::proxies::Proxies;
+use crate::rate::Rate;
+use crate::retry::{self, pause, random};
+use crate::secret::Secret;
+use crate::tls;
+
+pub use body::Body;
+pub use message::{Answer, Request};
+pub use stats::Stats;
+
+use send::{Follow, Sending};
+use stats::{Counters, add};
+
+/// Connections kept open beyond those in use: for small requests beside the bodies.
+const SPARE_CONNECTIONS: usize = 8;
+
+/// How long an unused connection is kept.
+const IDLE_CONNECTION: Duration = Duration::from_secs(60);
+
+/// What all transfers of a process share. Cheap to clone.
+#[derive(Clone)]
+pub struct Http(Arc<Inner>);
+
+struct Inner {
+    client: reqwest::Client,
+    options: Options,
+    proxies: Proxies,
+    limiter: Limiter,
+    rate: Option<Rate>,
+    budget: Budget,
+    counters: Counters,
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Http {
+    /// Make a client with the certificates and proxies of this process's environment:
+    /// `SSL_CERT_FILE`, `SSL_CERT_DIR`, `REQUESTS_CA_BUNDLE`, `HTTP_PROXY`, `HTTPS_PROXY`,
+    /// `ALL_PROXY`, `NO_PROXY`.
+    ///
+    /// Reads certificates from disk. A variable or bundle that cannot be used is an error.
+    pub fn new(options: Options) -> Result<Self> {
+        Self::with_env(options, &|name| std::env::var(name).ok())
+    }
+
+    /// As [`Self::new`], with the environment variables that `env` returns.
+    pub fn with_env(options: Options, env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
+        let proxies = if options.use_proxies {
+            Proxies::from_env(env)?
+        } else {
+            Proxies::default()
+        };
+        let streams = match options.concurrency {
+            Concurrency::Adaptive { max, .. } => max,
+            Concurrency::Fixed(streams) => streams,
+        };
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::client_config(options.ca_bundle.as_deref(), env)?)
+            .http1_only()
+            .user_agent(options.user_agent.as_str())
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(options.connect_timeout)
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .pool_max_idle_per_host(streams.saturating_add(SPARE_CONNECTIONS))
+            .no_proxy();
+        if !proxies.is_empty() {
+            let proxies = proxies.clone();
+            builder = builder.proxy(reqwest::Proxy::custom(move |url| {
+                proxies.pick(url).map(|proxy| proxy.url().clone())
+            }));
+        }
+        let client = builder.build().map_err(|error| Error::Config {
+            what: "HTTP client",
+            message: error.without_url().to_string(),
+        })?;
+        Ok(Self(Arc::new(Inner {
+            client,
+            proxies,
+            limiter: Limiter::new(options.concurrency),
+            rate: options.rate_limit_bytes_s.map(Rate::new),
+            budget: Budget::new(options.max_in_flight_bytes),
+            counters: Counters::default(),
+            options,
+        })))
+    }
+
+    /// Return the settings.
+    pub fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    /// Return the budget for bytes in flight, one for all transfers of this client.
+    pub fn budget(&self) -> &Budget {
+        &self.0.budget
+    }
+
+    /// Return what bounds the number of bodies read at a time.
+    pub fn limiter(&self) -> &Limiter {
+        &self.0.limiter
+    }
+
+    /// Return the counters.
+    pub fn stats(&self) -> Stats {
+        self.0
+            .counters
+            .snapshot(self.0.limiter.in_use(), self.0.limiter.limit())
+    }
+
+    /// Send a request and return its whole answer, whatever its status.
+    ///
+    /// Sent again, up to its attempts, after transport failures and 408, 429 and 5xx but 501;
+    /// `Retry-After` is honoured. When attempts are used up, the last answer is returned as it is.
+    pub async fn request(&self, request: Request) -> Result<Answer> {
+        let mut attempt = 1;
+        loop {
+            let (error, answer) = match self.attempt(&request).await {
+                Ok(answer) if crate::error::is_retryable_status(answer.status) => (answer.to_error(), Some(answer)),
+                Ok(answer) => return Ok(answer),
+                Err(error) => (error, None),
+            };
+            if let Err(error) = self.back_off(attempt, request.attempts, error).await {
+                return answer.ok_or(error);
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn attempt(&self, request: &Request) -> Result<Answer> {
+        let sending = Sending::new(
+            request.method.as_str(),
+            &request.url,
+            &request.headers,
+            request.body.clone(),
+        )?;
+        let host = sending.host();
+        let follow = if request.follow {
+            Follow::SameOrigin
+        } else {
+            Follow::Never
+        };
+        let work = async {
+            let exchanged = self.exchange(sending, follow).await?;
+            exchanged.into_answer(self, request.max_body_bytes).await
+        };
+        match tokio::time::timeout(request.timeout, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(timed_out(&host, request.timeout)),
+        }
+    }
+
+    /// Open a body, in one attempt. A status other than 200 and 206 is an error.
+    ///
+    /// Waits for one of the limited slots first; the body holds it. Redirects are followed; to
+    /// another origin without the headers that may hold credentials. A `range` that is answered with
+    /// the whole is cut out of it; one whose end is `u64::MAX` runs to the end.
+    ///
+    /// Who reads several bodies in an order of their own must not wait here for a slot that only an
+    /// unread one of them would free.
+    pub async fn open(&self, url: &str, headers: &[(String, Secret)], range: Option<Range<u64>>) -> Result<Body> {
+        let mut sending = Sending::new(Method::GET.as_str(), url, headers, bytes::Bytes::new())?;
+        if let Some(range) = &range {
+            sending.set_range(range)?;
+        }
+        let host = sending.host();
+        let slot = self.0.limiter.acquire().await;
+        let begin = Instant::now();
+        let patience = self.0.options.connect_timeout + self.0.options.first_byte_timeout;
+        let exchanged = tokio::time::timeout(patience, self.exchange(sending, Follow::Anywhere))
+            .await
+            .unwrap_or_else(|_| Err(timed_out(&host, patience)));
+        let opened = match exchanged {
+            Ok(exchanged) => {
+                self.0.limiter.answered(begin.elapsed());
+                exchanged.into_body(self, range, slot).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &opened {
+            self.note_overload(error);
+        }
+        opened
+    }
+
+    /// Wait before the attempt after `attempt` (from 1), which failed with `error`.
+    ///
+    /// `Err(error)` if another is no use: not retryable, all `attempts` used up, or the other side
+    /// wants a longer pause than a transfer should wait.
+    pub async fn back_off(&self, attempt: u32, attempts: u32, error: Error) -> Result<()> {
+        let own = pause(attempt, self.0.options.retry_base, self.0.options.retry_cap, random());
+        let wait = match retry::wait(own, error.retry_after_s()) {
+            Some(wait) if attempt < attempts && error.is_retryable() => wait,
+            _ => return Err(error),
+        };
+        add(&self.0.counters.retries, 1);
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    /// Tell the limiter of failures that fewer streams may cure.
+    fn note_overload(&self, error: &Error) {
+        let overloaded = match error {
+            Error::Transport { kind, .. } => matches!(kind, TransportKind::Timeout | TransportKind::Stalled),
+            Error::Status { status, .. } => matches!(status, 429 | 503),
+            _ => false,
+        };
+        if overloaded {
+            self.0.limiter.overloaded(Instant::now());
+        }
+    }
+}
+
+fn timed_out(host: &str, patience: Duration) -> Error {
+    Error::transport(
+        TransportKind::Timeout,
+        host,
+        format!("{host} did not answer within {} s", patience.as_secs_f64()),
+    )
+}
