@@ -5,9 +5,11 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV_PYTHON := .venv/bin/python
 FUZZ_SECONDS ?= 60
 TORCH ?= 1
+FAULT_RUNS ?= 25
+SOAK_MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick nightly build fmt lint fuzz coverage deny wheel clean python
+.PHONY: help demo test quick nightly faults soak bench build fmt lint fuzz coverage deny wheel clean python
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,6 +35,17 @@ quick: build ## the tests that take seconds
 nightly: build ## the long loops: ten times the kills, fuzzing of every target
 	@TORCH=$(TORCH) $(VENV_PYTHON) scripts/check.py --nightly
 	@$(VENV_PYTHON) scripts/fuzz.py --seconds $(FUZZ_SECONDS)
+
+faults: build ## every fault between the mirror and its upstream, each FAULT_RUNS times at random places
+	@TORCH=0 $(VENV_PYTHON) scripts/peers.py
+	@XETWAY_FAULT_RUNS=$(FAULT_RUNS) $(VENV_PYTHON) -m pytest -q tests/peers/test_mirror_faults.py tests/peers/test_mirror_disasters.py
+
+soak: build ## SOAK_MINUTES of mixed load and faults on a mirror: no leak, nothing stuck, no wrong byte
+	@$(VENV_PYTHON) scripts/soak.py --minutes $(SOAK_MINUTES)
+
+bench: build ## measure our client against hf_xet, and the mirror against none; writes benches/results/
+	@$(VENV_PYTHON) benches/bench_download.py
+	@$(VENV_PYTHON) benches/bench_mirror.py
 
 fmt: build ## format all sources
 	@cargo fmt --all

@@ -1,7 +1,8 @@
 """The main job from end to end, with the real clients: what `make demo` runs.
 
 Starts `xetway serve` on a temporary folder, uploads two versions of a model with `hf`, downloads it
-again with `hf` and `curl`, compares the SHA-256 of everything, and prints what it cost. Leaves
+again with `hf` and `curl`; then starts a second server as a mirror of the first and downloads both
+versions through that, twice. Compares the SHA-256 of everything, and prints what it cost. Leaves
 nothing behind; exits non-zero on any difference.
 """
 
@@ -38,6 +39,7 @@ import xetway
 REPO = "demo/tiny-llm"
 MODEL = "model.safetensors"
 MIB = 1024 * 1024
+FETCHED = "xetway_mirror_content_fetched_bytes_total"
 README = "---\nlicense: apache-2.0\n---\n# A model made for the demo\n\nRandom weights; only good for moving about.\n"
 
 
@@ -53,6 +55,7 @@ class Step:
     seconds: float
     size: int
     stored: int | None = None
+    fetched: int | None = None
 
 
 @dataclass
@@ -105,15 +108,37 @@ def upload(demo: Demo, data: Path, folder: Path, name: str) -> str:
         return str(json.load(answer)["sha"])
 
 
-def download(demo: Demo, revision: str, expected: dict[str, str], size: int, name: str) -> None:
-    """`hf download` the revision into a fresh HF_HOME and compare every file."""
+def download(demo: Demo, revision: str, expected: dict[str, str], name: str, *, url: str | None = None) -> int:
+    """`hf download` the revision into a fresh HF_HOME and compare every file; returns their size."""
     home = demo.root / f"reader-{len(demo.steps)}"
     target = home / "model"
     home.mkdir()
     command = [program("hf"), "download", REPO, "--revision", revision, "--local-dir", str(target)]
-    demo.timed(name, size, lambda: run(command, client_environment(home, demo.url)) and None)
+    step = demo.timed(name, 0, lambda: run(command, client_environment(home, url or demo.url)) and None)
     for file, digest in expected.items():
         demo.same(f"{file} of revision {revision[:12]}, downloaded by hf", digest, target / file)
+    step.size = sum((target / file).stat().st_size for file in expected)
+    shutil.rmtree(home)
+    return step.size
+
+
+def fetched_bytes(mirror: ServerProcess) -> int:
+    """What the mirror has fetched from its upstream so far, by its own metrics."""
+    with urllib.request.urlopen(f"{mirror.url}/metrics") as answer:  # noqa: S310  # loopback
+        for line in answer.read().decode().splitlines():
+            name, _, value = line.partition(" ")
+            if name == FETCHED:
+                return int(float(value))
+    raise DemoError(f"the mirror's metrics have no {FETCHED}")
+
+
+def through_mirror(demo: Demo, mirror: ServerProcess, revision: str, expected: dict[str, str], name: str) -> None:
+    """Download through the mirror and note what it had to fetch for that."""
+    before = fetched_bytes(mirror)
+    size = download(demo, revision, expected, name, url=mirror.url)
+    demo.steps[-1].fetched = fetched_bytes(mirror) - before
+    if name.endswith("again") and demo.steps[-1].fetched:
+        raise DemoError(f"the mirror fetched {demo.steps[-1].fetched} of {size} bytes that it had")
 
 
 def curl(demo: Demo, path: str, expected: str, size: int) -> None:
@@ -128,13 +153,13 @@ def curl(demo: Demo, path: str, expected: str, size: int) -> None:
     target.unlink()
 
 
-def table(demo: Demo, data: Path, peak: int | None) -> str:
+def table(demo: Demo, data: Path, peaks: tuple[int | None, int | None]) -> str:
     """The figures, ready to print."""
-    rows = [f"  {'step':<46}{'MiB':>9}{'stored MiB':>12}{'seconds':>9}{'MiB/s':>9}"]
+    rows = [f"  {'step':<46}{'MiB':>9}{'stored MiB':>12}{'fetched MiB':>13}{'seconds':>9}{'MiB/s':>9}"]
     for step in demo.steps:
-        stored = "" if step.stored is None else f"{step.stored / MIB:.1f}"
-        size = step.size / MIB
-        rows.append(f"  {step.name:<46}{size:>9.1f}{stored:>12}{step.seconds:>9.2f}{size / step.seconds:>9.1f}")
+        stored, fetched = ("" if cost is None else f"{cost / MIB:.1f}" for cost in (step.stored, step.fetched))
+        size, rate = step.size / MIB, step.size / MIB / step.seconds
+        rows.append(f"  {step.name:<46}{size:>9.1f}{stored:>12}{fetched:>13}{step.seconds:>9.2f}{rate:>9.1f}")
     logical = sum(step.size for step in demo.steps if step.stored is not None)
     kept = stored_bytes(data)
     rows += [
@@ -143,10 +168,14 @@ def table(demo: Demo, data: Path, peak: int | None) -> str:
             f"  uploaded {logical / MIB:.1f} MiB, stored {kept / MIB:.1f} MiB: {(logical - kept) / MIB:.1f} MiB "
             f"({100 * (logical - kept) / logical:.1f} %) deduplicated or compressed away"
         ),
-        f"  peak memory of the server: {'not known on this system' if peak is None else f'{peak / MIB:.0f} MiB'}",
+        f"  peak memory: server {memory(peaks[0])}, mirror {memory(peaks[1])}",
         f"  {demo.compared} files compared by SHA-256: all the same",
     ]
     return "\n".join(rows)
+
+
+def memory(peak: int | None) -> str:
+    return "not known on this system" if peak is None else f"{peak / MIB:.0f} MiB"
 
 
 def tell(root: Path, size_bytes: int) -> None:
@@ -157,7 +186,7 @@ def tell(root: Path, size_bytes: int) -> None:
     for name in ("uploader", "server"):
         (root / name).mkdir()
     print(f"  making {MODEL} (bf16) ...", flush=True)
-    size = write_weights(folder / MODEL, size_bytes)
+    write_weights(folder / MODEL, size_bytes)
     (folder / "README.md").write_text(README, encoding="utf-8")
     (folder / "empty.txt").touch()
     first = {path.name: sha256(path) for path in folder.iterdir()}
@@ -169,15 +198,21 @@ def tell(root: Path, size_bytes: int) -> None:
             change(folder / MODEL, 0.05)
             second = {path.name: sha256(path) for path in folder.iterdir()}
             upload(demo, data, folder, "hf upload, second version (5 % changed)")
-            download(demo, "main", second, size, "hf download, newest")
-            download(demo, first_commit, first, size, "hf download, first version by its commit")
+            download(demo, "main", second, "hf download, newest")
+            download(demo, first_commit, first, "hf download, first version by its commit")
             known = xetway.hash_file(folder / MODEL)
             curl(demo, f"/download/{REPO}/{MODEL}", second[MODEL], known.size)
             curl(demo, f"/download-hash/{known.hash}", second[MODEL], known.size)
-            peak = server.peak_rss_bytes()
+            (root / "cache").mkdir()
+            with ServerProcess(root / "cache", "--upstream", server.url, home=root / "server") as mirror:
+                print(f"  xetway serve --upstream {server.url}: {mirror.url}", flush=True)
+                through_mirror(demo, mirror, first_commit, first, "hf download through a mirror, first version")
+                through_mirror(demo, mirror, "main", second, "hf download through a mirror, second version")
+                through_mirror(demo, mirror, "main", second, "hf download through a mirror, again")
+                peaks = server.peak_rss_bytes(), mirror.peak_rss_bytes()
         except DemoError as error:
             raise DemoError(f"{error}\n\nThe server's last lines:\n" + "\n".join(server.lines[-15:])) from None
-        print("\n" + table(demo, data, peak), flush=True)
+        print("\n" + table(demo, data, peaks), flush=True)
 
 
 def interrupted(_signal: int, _frame: object) -> None:

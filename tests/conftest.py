@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import ssl
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from server_process import ServerProcess, create_token
+from upstream import FaultUpstream, Manners
 
 MakeServer = Callable[..., ServerProcess]
+MakeUpstream = Callable[..., FaultUpstream]
+HUB_TOKEN = "hf_OfTheFaultUpstreamThatMayReadEverything"
 
 
 def finish(server: ServerProcess, secrets: list[str]) -> None:
@@ -55,6 +60,66 @@ def make_server(tmp_path: Path, make_token: Tokens) -> Iterator[MakeServer]:
     yield make
     for server in started:
         finish(server, make_token.made)
+
+
+@pytest.fixture
+def make_upstream(server: ServerProcess, read_token: str) -> Iterator[MakeUpstream]:
+    """`make_upstream(behind=server, gated=...)` is a stand-in for the real Hub; what it is given is in Manners.
+
+    HUB_TOKEN is its token for everything that the server behind holds.
+    """
+    started: list[FaultUpstream] = []
+
+    def make(
+        behind: ServerProcess | None = None,
+        tokens: Mapping[str, str] | None = None,
+        seed: int = 1,
+        tls: ssl.SSLContext | None = None,
+        **manners: Any,
+    ) -> FaultUpstream:
+        hosted = behind or server
+        known = {HUB_TOKEN: read_token} if tokens is None and behind is None else dict(tokens or {})
+        upstream = FaultUpstream(hosted.url, hosted.data, Manners(tokens=known, **manners), seed=seed, tls=tls)
+        started.append(upstream)
+        return upstream
+
+    yield make
+    for upstream in started:
+        upstream.stop()
+
+
+@pytest.fixture
+def make_mirror(tmp_path: Path, make_token: Tokens) -> Iterator[MakeServer]:
+    """`make_mirror(upstream, "--offline", data=..., env={...})` starts a mirror of it; a URL is taken too.
+
+    At the end its log and its data folder hold no token of the upstream's.
+    """
+    started: list[tuple[ServerProcess, list[str]]] = []
+
+    def make(
+        upstream: FaultUpstream | str, *options: str, data: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> ServerProcess:
+        folder = data or tmp_path / "mirror"
+        folder.mkdir(exist_ok=True)
+        url = upstream if isinstance(upstream, str) else upstream.url
+        secrets = [] if isinstance(upstream, str) else list(upstream.manners.tokens)
+        mirror = ServerProcess(folder, "--upstream", url, *options, home=tmp_path, env=env)
+        started.append((mirror, secrets))
+        return mirror
+
+    yield make
+    for mirror, secrets in started:
+        finish(mirror, [*make_token.made, *secrets, "Signature="])
+    for mirror, secrets in started:
+        assert_not_stored(mirror.data, secrets)
+
+
+def assert_not_stored(data: Path, secrets: list[str]) -> None:
+    """None of the secrets is in any file of the folder."""
+    for path in data.rglob("*"):
+        held = path.read_bytes() if path.is_file() and path.suffix != ".data" else b""
+        for secret in secrets:
+            assert secret.encode() not in held, f"a token is in {path.relative_to(data)}"
 
 
 @pytest.fixture(scope="session")

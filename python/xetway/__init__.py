@@ -1,8 +1,8 @@
 """One gateway for open models: a Xet hub and codec that the Hugging Face clients use unmodified.
 
 What is exported here is the library: chunking, hashing, xorbs, shards and reconstruction plans at
-native speed, and the errors they raise. The server is `xetway.cli`; importing xetway does not import
-it, nor numpy.
+native speed, downloads from any Hub, and the errors they raise. The server is `xetway.cli`; importing
+xetway does not import it, nor numpy or asyncio.
 
 Example:
     >>> import xetway
@@ -12,12 +12,18 @@ Example:
 
 from xetway._native import __version__
 from xetway.errors import (
+    AuthError,
     FormatError,
     IntegrityError,
+    NotFoundError,
+    RemoteError,
     StateError,
+    TransportError,
     TruncatedError,
     XetwayError,
 )
+from xetway.transfer.library import ByteStream, download, download_sync, stream
+from xetway.transfer.results import Downloaded, Progress
 from xetway.xet import (
     Chunk,
     Chunker,
@@ -57,15 +63,21 @@ from xetway.xet import (
 )
 
 __all__ = [
+    "AuthError",
+    "ByteStream",
     "Chunk",
     "Chunker",
+    "Downloaded",
     "FileHash",
     "FormatError",
     "Hash",
     "IntegrityError",
+    "NotFoundError",
     "Plan",
+    "Progress",
     "ReconstructionV1",
     "ReconstructionV2",
+    "RemoteError",
     "Scheme",
     "Shard",
     "ShardChunk",
@@ -74,6 +86,7 @@ __all__ = [
     "ShardXorb",
     "StateError",
     "Term",
+    "TransportError",
     "TruncatedError",
     "XetwayError",
     "Xorb",
@@ -85,6 +98,8 @@ __all__ = [
     "chunk_hash",
     "compress",
     "decompress",
+    "download",
+    "download_sync",
     "file_hash",
     "hash_chunks",
     "hash_file",
@@ -94,6 +109,7 @@ __all__ = [
     "read_shard",
     "read_xorb",
     "shard_hash",
+    "stream",
     "unpack_xorb",
     "verification_hash",
     "write_shard",

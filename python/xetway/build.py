@@ -6,12 +6,15 @@ The only place that knows every part. Routes come from the modules that own them
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from collections.abc import Iterable
+from itertools import chain
 
 from xetway.errors import ConfigError
 from xetway.http.app import Application
 from xetway.http.errors import describe
-from xetway.http.router import Router
+from xetway.http.router import Route, Router
 from xetway.settings import Settings
 
 
@@ -34,6 +37,7 @@ def _build(settings: Settings, *, first: bool) -> Application:
     from xetway.cas import downloads, uploads  # noqa: PLC0415  (`xetway --help` must not load the store)
     from xetway.cas.signing import UrlSigner, XetTokens  # noqa: PLC0415
     from xetway.cas.store import ContentStore  # noqa: PLC0415
+    from xetway.http import metrics  # noqa: PLC0415
     from xetway.hub import downloads as plain_downloads  # noqa: PLC0415
     from xetway.hub.hub import Hub  # noqa: PLC0415
     from xetway.hub.routes import routes as hub_routes  # noqa: PLC0415
@@ -44,13 +48,24 @@ def _build(settings: Settings, *, first: bool) -> Application:
         store.clean_leftovers()
     xet_tokens = XetTokens(store.db)
     hub = Hub(store, xet_tokens, open_writes=settings.open)
+    hub_side: Iterable[Route] = chain(hub_routes(hub), plain_downloads.routes(hub))
+    content_side: Iterable[Route] = downloads.routes(store, xet_tokens, UrlSigner(store.db))
+    sources: list[metrics.Source] = []
+    mirror = None
+    if settings.upstream is not None:
+        from xetway.mirror.build import build_mirror  # noqa: PLC0415  (what a server without one does not need)
+
+        mirror = build_mirror(settings, store.db, os.environ)
+        hub_side = mirror.hub_routes(hub, hub_side)
+        content_side = mirror.content_routes(content_side)
+        sources.append(mirror.samples)
     router = Router()
     for routes in (
-        pages.routes(),
+        pages.routes(settings.upstream),
+        metrics.routes(*sources),
         uploads.routes(store, xet_tokens),
-        downloads.routes(store, xet_tokens, UrlSigner(store.db)),
-        hub_routes(hub),
-        plain_downloads.routes(hub),
+        content_side,
+        hub_side,
     ):
         for methods, pattern, handler in routes:
             router.add(methods, pattern, handler)
@@ -60,4 +75,5 @@ def _build(settings: Settings, *, first: bool) -> Application:
         public_url=settings.public_url,
         local_only=local_only,
         on_damage=lambda xorb: store.mark_damaged(Hash(xorb)),
+        on_stop=None if mirror is None else mirror.close,
     )

@@ -34,7 +34,7 @@ from xetway.errors import ConfigError
 from xetway.http import threads
 from xetway.http.app import Application
 from xetway.http.errors import describe
-from xetway.settings import LogLevel, Settings
+from xetway.settings import LogLevel, Settings, check_upstream
 from xetway.workers import Workers
 
 logger = logging.getLogger("xetway")
@@ -89,6 +89,7 @@ def run(settings: Settings) -> int:
     configure_logging(settings.log_level)
     with contextlib.closing(listen_exclusively(settings.host, settings.port)) as reserved:
         settings = msgspec.structs.replace(settings, port=reserved.getsockname()[1])
+        check_upstream(settings)
         from xetway.build import build  # noqa: PLC0415  (a taken port is told before anything is loaded)
 
         application = build(settings)
@@ -146,6 +147,7 @@ async def serve(application: Application, settings: Settings, ready: Callable[[]
     if not serving.done():
         logger.warning("stopping: %d requests still running are cut off", application.abort())
         await serving
+    application.close()
     threads.stop()
     return 0
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
+import httpx
 import pytest
 from server_process import ServerProcess
 
 from tests.conformance.cas_client import Cas
+from tests.conformance.crafted_repo import CraftedRepo, craft_repo
+from tests.conformance.mirror_client import Mirrored
 
 
 @pytest.fixture
@@ -16,3 +20,27 @@ def cas(server: ServerProcess, write_token: str) -> Iterator[Cas]:
     client = Cas(server, write_token)
     yield client
     client.http.close()
+
+
+@pytest.fixture
+def make_mirrored(server: ServerProcess, make_upstream, make_mirror) -> Iterator[Callable[..., Mirrored]]:
+    """`make_mirrored("--offline", env=..., gated=...)` is a mirror with an upstream of its own."""
+    with httpx.Client(trust_env=False, timeout=30) as http:
+
+        def make(*options: str, env: Mapping[str, str] | None = None, **manners: Any) -> Mirrored:
+            upstream = make_upstream(**manners)
+            return Mirrored(server, upstream, make_mirror(upstream, *options, env=env), http)
+
+        yield make
+
+
+@pytest.fixture
+def mirrored(make_mirrored: Callable[..., Mirrored]) -> Mirrored:
+    """A mirror with default options."""
+    return make_mirrored()
+
+
+@pytest.fixture
+def crafted(server: ServerProcess, write_token: str) -> CraftedRepo:
+    """A repository of the server behind, with two files of two small xorbs each."""
+    return craft_repo(server, write_token, files=2, chunks=4)

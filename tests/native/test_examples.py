@@ -10,6 +10,7 @@ import pytest
 import xetway
 
 FOLDER = pathlib.Path(xetway.__file__).parent
+STUBS = [ast.parse((FOLDER / name).read_text(encoding="utf-8")) for name in ("_native.pyi", "_native_transfer.pyi")]
 MODULES = [
     "xetway",
     *(f"xetway.xet.{path.stem}" for path in sorted((FOLDER / "xet").glob("*.py")) if path.stem != "__init__"),
@@ -24,9 +25,8 @@ def test_docstrings(name):
 
 def test_the_stub():
     runner, parser = doctest.DocTestRunner(), doctest.DocTestParser()
-    tree = ast.parse((FOLDER / "_native.pyi").read_text(encoding="utf-8"))
     tried = 0
-    for node in ast.walk(tree):
+    for node in (node for stub in STUBS for node in ast.walk(stub)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
             case = parser.get_doctest(text, {}, getattr(node, "name", "_native"), None, None)
             tried += len(case.examples)
@@ -37,7 +37,7 @@ def test_the_stub():
 
 def test_the_stub_names_what_is_there():
     native = importlib.import_module("xetway._native")
-    stub = ast.parse((FOLDER / "_native.pyi").read_text(encoding="utf-8"))
-    named = {node.name for node in stub.body if isinstance(node, ast.ClassDef | ast.FunctionDef)} | {"__version__"}
+    parts = [node for stub in STUBS for node in stub.body]
+    named = {node.name for node in parts if isinstance(node, ast.ClassDef | ast.FunctionDef)} | {"__version__"}
     present = {name for name in vars(native) if not name.startswith("_")} | {"__version__"}
     assert named == present

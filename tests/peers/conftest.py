@@ -12,6 +12,7 @@ from server_process import ServerProcess
 from weights import write_weights
 
 from tests.peers.clients import NEWEST, PAIRS, Client, Pair
+from tests.peers.mirrored import Site
 
 MIB = 1024 * 1024
 _numbers = itertools.count(1)
@@ -52,6 +53,13 @@ def writer(make_client: Callable[..., Client], write_token: str, pair: Pair) -> 
 def reader(make_client: Callable[..., Client], pair: Pair) -> Client:
     """A user of each client version without a token."""
     return make_client(None, pair)
+
+
+@pytest.fixture
+def site(server: ServerProcess, make_upstream, make_mirror, make_client: Callable[..., Client]) -> Site:
+    """A mirror of the shared server, with the stand-in for the real Hub between them."""
+    upstream = make_upstream()
+    return Site(server, upstream, make_mirror(upstream), make_client)
 
 
 @pytest.fixture

@@ -20,10 +20,16 @@ def test_demo_passes_and_leaves_nothing(tmp_path: Path) -> None:
     environment = clean_environment(tmp_path, TMPDIR=str(tmp_path))
     answer = subprocess.run(DEMO, env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert "8 files compared by SHA-256: all the same" in answer.stdout
+    assert "17 files compared by SHA-256: all the same" in answer.stdout
     kept = re.search(r"uploaded ([\d.]+) MiB, stored ([\d.]+) MiB", answer.stdout)
     assert kept
     assert float(kept[2]) < 0.6 * float(kept[1])
+    cold, changed, again = (
+        float(line.split()[-3]) for line in answer.stdout.splitlines() if "through a mirror" in line and "..." not in line
+    )
+    assert cold > 20
+    assert changed < 0.15 * cold
+    assert again == 0
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 from pathlib import Path
-from typing import Any, assert_type
+from typing import TYPE_CHECKING, Any, assert_type
 
 import numpy as np
 import pytest
@@ -52,6 +52,15 @@ def test_compression_takes_and_gives_what_it_says() -> None:
     scheme = assert_type(xetway.choose_scheme(bytes(100_000)), xetway.Scheme)
     payload = assert_type(xetway.compress(bytes(100_000), scheme), bytes)
     assert assert_type(xetway.decompress(payload, scheme, 100_000), bytes) == bytes(100_000)
+
+
+def test_downloads_say_what_they_give() -> None:
+    pieces = assert_type(xetway.stream("org/model", "model.bin", start=8), xetway.ByteStream)
+    assert_type(pieces.size, int | None)
+    assert type(pieces) is xetway.ByteStream
+    if TYPE_CHECKING:
+        assert_type(xetway.download_sync("org/model", "model.bin", to="here"), xetway.Downloaded)
+        xetway.download_sync("org/model", "model.bin", from_="here")  # type: ignore[call-arg]
 
 
 def test_wrong_types_are_refused_by_both() -> None:

@@ -25,6 +25,12 @@ def test_index_has_this_servers_address() -> None:
     assert "${" not in page
 
 
+def test_index_names_the_hub_that_is_mirrored() -> None:
+    page = call(routes("https://hub.example/?<b>"), "GET", "/").body.decode()
+    assert "mirror of <code>https://hub.example/?&lt;b&gt;</code>" in page
+    assert "mirror of" not in call(routes(), "GET", "/").body.decode()
+
+
 def test_index_needs_nothing_from_elsewhere() -> None:
     page = call(routes(), "GET", "/").body.decode()
     assert not re.search(r"""(?:src|href)=["'](?!data:|/|#)""", page)

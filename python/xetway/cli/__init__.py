@@ -1,4 +1,4 @@
-"""The command line: `xetway serve`, `token`, `fsck`, `gc`, `hash`, `version`.
+"""The command line: serving, tokens, transfers, the cache of a mirror, and what looks after a store.
 
 Here are the options and how results are told; the work is done elsewhere and imported when a command runs, so that
 `--help` is quick. What was asked for goes to stdout, everything else to stderr. Exit codes: 0 done, 1 failed or
@@ -15,19 +15,19 @@ from xetway.cli.root import xetway
 
 def main() -> None:
     """Run a command; the console script."""
-    # What commands put on disk, contents of private repositories among it, is for the user they run as.
-    os.umask(0o077)
-    sys.exit(run(sys.argv[1:]))
+    # What a store keeps, contents of private repositories among it, is for the user it runs as. Commands that write
+    # the user's own files put back what the shell had.
+    sys.exit(run(sys.argv[1:], users_umask=os.umask(0o077)))
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str], users_umask: int | None = None) -> int:
     """Run a command and return its exit code; a failure is one line on stderr."""
     import click  # noqa: PLC0415
 
     from xetway.errors import ConfigError, XetwayError  # noqa: PLC0415
 
     try:
-        result = xetway.main(args=arguments, prog_name="xetway", standalone_mode=False)
+        result = xetway.main(args=arguments, prog_name="xetway", standalone_mode=False, obj=users_umask)
     except (KeyboardInterrupt, click.Abort):
         return 130
     except click.ClickException as error:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import click
 
 from xetway import __version__
+from xetway.cli.cache import cache
+from xetway.cli.download import download
+from xetway.cli.download_hash import download_hash
+from xetway.cli.prefetch import prefetch
 from xetway.cli.store import fsck, gc
 from xetway.cli.token import token
+from xetway.cli.upload import upload
 
 
 class _Ordered(click.Group):
@@ -20,15 +25,15 @@ class _Ordered(click.Group):
 @click.group(cls=_Ordered, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "--version", message="xetway %(version)s")
 def xetway() -> None:
-    """A hub for models, datasets and spaces that hf, transformers and datasets use unmodified.
+    """A hub for models, datasets and spaces that hf, transformers and datasets use unmodified, and a client of any.
 
     \b
     Start one, make a token, use it:
       xetway serve
       export HF_ENDPOINT=http://127.0.0.1:8080
       export HF_TOKEN=$(xetway token create --name laptop --scope write --repo 'me/*')
-      hf upload me/model ./folder
-      hf download me/model
+      hf upload me/model ./folder       (or: xetway upload)
+      hf download me/model              (or: xetway download)
 
     Options have environment variables too: --data is XETWAY_DATA, and so on.
     """  # noqa: D301  (\b is for click: keep the lines below)
@@ -42,15 +47,31 @@ def xetway() -> None:
 @click.option("--public-url", metavar="URL", help="How clients reach this server, if a proxy hides it.")
 @click.option("--workers", metavar="N", help="Server processes.  [1]")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [info]")
-def serve(open_: bool | None, **options: str | None) -> None:
+@click.option("--upstream", metavar="URL", help="Mirror this hub: what is not here is fetched from there, and kept.")
+@click.option("--offline/--online", default=None, help="Never ask the upstream; serve what is cached.")
+@click.option("--cache-size", metavar="SIZE", help="Most content to keep, such as 500GB.  [what the disk holds]")
+@click.option("--min-free", metavar="SIZE", help="Disk space to leave free.  [5 % of the disk, at least 1 GiB]")
+@click.option("--max-stale", metavar="TIME", help="How long answers serve while the upstream is away.  [7d]")
+@click.option("--upstream-concurrency", metavar="N", help="Transfers at a time.  [as many as get more through]")
+@click.option("--upstream-rate", metavar="SIZE", help="Most bytes per second from the upstream, such as 50MB.")
+@click.option(
+    "--use-hf-token/--no-use-hf-token", "use_hf_token", default=None, help="Callers without token use HF_TOKEN."
+)
+@click.option("--ca-bundle", metavar="FILE", help="Certificates (PEM) to trust besides the system's.")
+def serve(open_: bool | None, **options: str | bool | None) -> None:
     """Run the server until it is interrupted.
 
     It prints one line when it answers: "xetway listening on http://ADDRESS:PORT". The log goes to stderr.
     Reading is free to everyone who reaches the address; writing needs a token, or --open.
 
+    With --upstream it is a mirror too: repositories that are not here come from that hub, verified and cached. Callers'
+    own tokens go there with their requests. For callers without one, the variable XETWAY_UPSTREAM_TOKEN may hold a
+    token, which gives all of them what it may read.
+
     \b
     Examples:
       xetway serve
+      xetway serve --upstream https://huggingface.co --cache-size 500GB
       xetway serve --port 0 --data /tmp/try --open
       xetway serve --host 0.0.0.0 --data /srv/xetway --public-url https://hub.example.org
     """  # noqa: D301  (\b is for click: keep the lines below)
@@ -62,9 +83,8 @@ def serve(open_: bool | None, **options: str | None) -> None:
     leave(run(settings))
 
 
-xetway.add_command(token)
-xetway.add_command(fsck)
-xetway.add_command(gc)
+for command in (token, download, download_hash, upload, prefetch, cache, fsck, gc):
+    xetway.add_command(command)
 
 
 @xetway.command("hash")

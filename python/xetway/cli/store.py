@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from xetway.cli.sizes import count, size_text
 from xetway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def fsck(data: str | None) -> int:
 
     report = run(store, check, users, click.echo)
     click.echo(
-        f"checked {report.xorbs} xorbs, {_size(report.bytes)}, {report.files} files: "
+        f"checked {count(report.xorbs, 'xorb')}, {size_text(report.bytes)}, {count(report.files, 'file')}: "
         f"{len(report.errors) or 'no'} fault{'' if len(report.errors) == 1 else 's'}",
         err=True,
     )
@@ -65,6 +66,10 @@ def gc(data: str | None, grace: str, window: str, dry_run: bool) -> int:
 
     Safe beside a running server and running uploads. Times are numbers with s, m, h or d.
 
+    --window protects uploads that are under way; --grace keeps what clients may still remember that the server has.
+    After a removal they are told to forget, and their next upload sends again what it needs. With shorter times, an
+    upload that runs meanwhile may be refused, and has to be repeated.
+
     \b
     Examples:
       xetway gc --dry-run
@@ -79,17 +84,8 @@ def gc(data: str | None, grace: str, window: str, dry_run: bool) -> int:
 
     report = run(store, prune, grace_s=grace_s, window_s=window_s, dry_run=dry_run)
     verb = "would remove" if dry_run else "removed"
-    click.echo(f"{verb} {report.files_removed} files, {report.xorbs_removed} xorbs, {_size(report.bytes_removed)}")
+    files, xorbs = count(report.files_removed, "file"), count(report.xorbs_removed, "xorb")
+    click.echo(f"{verb} {files}, {xorbs}, {size_text(report.bytes_removed)}")
     if report.xorbs_waiting:
-        click.echo(f"unused and still kept: {report.xorbs_waiting} xorbs, {_size(report.bytes_waiting)}")
+        click.echo(f"unused and still kept: {count(report.xorbs_waiting, 'xorb')}, {size_text(report.bytes_waiting)}")
     return 0
-
-
-def _size(size_bytes: int) -> str:
-    """A size for people."""
-    value, unit = float(size_bytes), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            break
-        value /= 1024
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"

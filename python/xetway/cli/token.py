@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from xetway.errors import ConfigError
+
 if TYPE_CHECKING:
     from xetway.hub.tokens import TokenStore
 
@@ -21,12 +23,15 @@ def token() -> None:
     """  # noqa: D301  (\b is for click: keep the lines below)
 
 
-def _tokens(data: str | None) -> TokenStore:
+def _tokens(data: str | None, *, make: bool = False) -> TokenStore:
+    """The tokens of a data folder; only `create` makes a folder that is not there."""
     from xetway.db import Database  # noqa: PLC0415
     from xetway.hub.tokens import TokenStore  # noqa: PLC0415
     from xetway.settings import data_folder  # noqa: PLC0415
 
     folder = data_folder(data)
+    if not make and not (folder / "xetway.db").is_file():
+        raise ConfigError(f"there is no xetway store in {folder}; name one with --data")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return TokenStore(Database(folder / "xetway.db"))
 
@@ -68,7 +73,9 @@ def create(
     from xetway.settings import parse_duration_s  # noqa: PLC0415
 
     expires_at = None if expires is None else int(time.time()) + parse_duration_s(expires, "expires")
-    made = _tokens(data).create(name=name, scope=scope, patterns=patterns or ("*",), user=user, expires_at=expires_at)
+    made = _tokens(data, make=True).create(
+        name=name, scope=scope, patterns=patterns or ("*",), user=user, expires_at=expires_at
+    )
     click.echo(made)
     until = "" if expires_at is None else f", until {_day(expires_at)}"
     click.echo(f"token {name!r} may {scope} {', '.join(patterns or ('every repository',))}{until}", err=True)
@@ -95,10 +102,15 @@ def list_(data: str | None) -> int:
 
 @token.command()
 @_data
-@click.argument("token_id", metavar="ID", type=int)
-def revoke(data: str | None, token_id: int) -> int:
+@click.argument("token_id", metavar="ID")
+def revoke(data: str | None, token_id: str) -> int:
     """Revoke the token with this ID (see `xetway token list`), at once and for good."""
-    if not _tokens(data).revoke(token_id):
+    tokens = _tokens(data)
+    if not (token_id.isascii() and token_id.isdigit()):
+        known = [str(info.id) for info in tokens.list() if info.name == token_id and not info.revoked_at]
+        called = f"{token_id!r} has the id {' and '.join(known)}" if known else "`xetway token list` shows the ids"
+        raise ConfigError(f"a token is revoked by its id, because names need not differ: {called}")
+    if not tokens.revoke(int(token_id[:18])):
         click.echo(f"xetway: no token {token_id} that could be revoked", err=True)
         return 1
     click.echo(f"token {token_id} is revoked", err=True)

@@ -5,7 +5,7 @@ What it does: hands each thread its own connection, runs the numbered migrations
 
 ``write()`` takes SQLite's write lock at once (``BEGIN IMMEDIATE``), so a check followed by a change
 inside it cannot be overtaken by another process: this is the lock that garbage collection, publishing
-and commits share. ``synchronous=FULL``: a transaction that returned survives a crash of the machine.
+and commits share. A transaction that returned survives a crash of the machine, unless asked otherwise.
 """
 
 from __future__ import annotations
@@ -25,11 +25,20 @@ _BUSY_TIMEOUT_MS = 30_000
 
 
 class Database:
-    """A SQLite file and this process's connections to it. Blocking: call it from worker threads."""
+    """A SQLite file and this process's connections to it. Blocking: call it from worker threads.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        package: Where its migrations are, in a folder of that name.
+        durable: Whether a transaction that returned must survive a crash of the machine. One that does not may be
+            lost then, but is never half done.
+    """
+
+    def __init__(self, path: Path, *, package: str = "xetway.db", durable: bool = True) -> None:
         _keep_private(path)
         self._path = path
+        self._package = package
+        self._synchronous = "FULL" if durable else "NORMAL"
         self._local = threading.local()
         self._migrate()
 
@@ -39,7 +48,7 @@ class Database:
         )
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
@@ -90,7 +99,7 @@ class Database:
         scripts = sorted(
             (
                 item
-                for item in resources.files("xetway.db").joinpath("migrations").iterdir()
+                for item in resources.files(self._package).joinpath("migrations").iterdir()
                 if item.name.endswith(".sql")
             ),
             key=lambda item: item.name,

@@ -60,6 +60,7 @@ class Application:
 
     `local_only` says that just this machine reaches it, by address or as localhost; see `http.origins`.
     `on_damage` is told the name of each xorb that could not be read (blocking, in a worker thread).
+    `on_stop` is called by `close`.
     """
 
     def __init__(
@@ -69,11 +70,13 @@ class Application:
         public_url: str | None = None,
         local_only: bool = False,
         on_damage: Callable[[str], None] | None = None,
+        on_stop: Callable[[], None] | None = None,
     ) -> None:
         self._router = router
         self._public_url = public_url
         self._local_only = local_only
         self._on_damage = on_damage
+        self._on_stop = on_stop
         self._active: set[asyncio.Task[Any]] = set()
         self._stopping = False
 
@@ -99,6 +102,11 @@ class Application:
         for task in self._active:
             task.cancel()
         return len(self._active)
+
+    def close(self) -> None:
+        """Let go of what outlives requests, after the last one."""
+        if self._on_stop is not None:
+            self._on_stop()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -208,7 +216,14 @@ class Application:
                         outcome.note = " client left"
                         return
                     outcome.sent_bytes += len(part)
-                piece = await anext(body, b"")
+                if isinstance(response.pieces, PieceReader):
+                    piece = await anext(body, b"")
+                    continue
+                following = await _unless(left, body)
+                if following is None:
+                    outcome.note = " client left"
+                    return
+                piece = following
             if response.length is not None and outcome.sent_bytes != response.length:
                 raise RuntimeError(f"{outcome.sent_bytes} bytes were produced instead of {response.length}")
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -242,6 +257,25 @@ async def _pieces(source: PieceReader | AsyncIterator[bytes]) -> AsyncIterator[b
                 yield piece
     finally:
         await _close(source)
+
+
+async def _unless(left: asyncio.Task[None], body: AsyncIterator[bytes]) -> bytes | None:
+    """Pull the next piece; None if the client leaves first, and then nobody waits for the piece any more.
+
+    For pieces that come from elsewhere, and may take long. One from the disk is not worth a task of its own.
+    """
+
+    async def pull() -> bytes:
+        return await anext(body, b"")
+
+    piece = asyncio.create_task(pull())
+    try:
+        await asyncio.wait({piece, left}, return_when=asyncio.FIRST_COMPLETED)
+        return piece.result() if piece.done() else None
+    finally:
+        if not piece.done():
+            piece.cancel()
+            await asyncio.wait({piece})
 
 
 async def _close(source: AsyncIterator[bytes]) -> None:

@@ -8,9 +8,9 @@ other content twice in a second, or go back to older content, and both would pas
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from enum import Enum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from xetway.errors import RequestError
 from xetway.http.request import Request
@@ -88,6 +88,43 @@ def file_response(
     Raises:
         RequestError: `range_not_satisfiable` (416).
     """
+    answer = _answer(request, size, etag, headers)
+    if isinstance(answer, Response):
+        return answer
+    return StreamResponse(
+        answer.status, answer.headers, answer.end - answer.start, open_range(answer.start, answer.end)
+    )
+
+
+async def streamed_file_response(
+    request: Request,
+    *,
+    size: int,
+    etag: str,
+    headers: Iterable[tuple[str, str]] = (),
+    open_range: Callable[[int, int], Awaitable[tuple[AsyncIterator[bytes], Iterable[tuple[str, str]]]]],
+) -> Response | StreamResponse:
+    """As `file_response`, for content that arrives from elsewhere.
+
+    `open_range(start, end)` gives the pieces, and headers that are known only with them.
+    """
+    answer = _answer(request, size, etag, headers)
+    if isinstance(answer, Response):
+        return answer
+    pieces, more = await open_range(answer.start, answer.end)
+    return StreamResponse(answer.status, [*answer.headers, *more], answer.end - answer.start, pieces)
+
+
+class _Part(NamedTuple):
+    """A successful answer that has bytes of the content."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    start: int
+    end: int
+
+
+def _answer(request: Request, size: int, etag: str, headers: Iterable[tuple[str, str]]) -> Response | _Part:
     selection = select(request.method, request.headers, size=size, etag=etag)
     common = [("etag", f'"{etag}"'), ("accept-ranges", "bytes"), *headers]
     if selection is Whole.NOT_MODIFIED:
@@ -105,7 +142,7 @@ def file_response(
     status = 206 if isinstance(selection, tuple) else 200
     if request.method == "HEAD" or start == end:
         return empty(status, [*common, ("content-length", str(end - start))])
-    return StreamResponse(status, common, end - start, open_range(start, end))
+    return _Part(status, common, start, end)
 
 
 def _matches_weakly(header: str, etag: str) -> bool:

@@ -58,6 +58,7 @@ class Request:
         "_body_idle_s",
         "_body_started",
         "_headers",
+        "_kept_body",
         "_public_url",
         "_query",
         "_receive",
@@ -65,6 +66,7 @@ class Request:
         "_scope",
         "client",
         "ended",
+        "keeps_body",
         "method",
         "params",
         "raw_path",
@@ -87,6 +89,9 @@ class Request:
         self._query: dict[str, list[str]] | None = None
         self._body_started = False
         self._received_bytes = 0
+        self._kept_body: bytes | None = None
+        # Whether a body that was read whole may be read again, by another handler of the same request.
+        self.keeps_body = False
         self.ended = False
         self.method: str = scope["method"]
         self.raw_path: bytes = scope["raw_path"]
@@ -220,6 +225,8 @@ class Request:
         Raises:
             RequestError: as `pieces`; `busy` (503) when the bodies of all requests take too much memory.
         """
+        if self._kept_body is not None:
+            return self._kept_body
         parts: list[bytes] = []
         held_bytes = 0
         try:
@@ -227,7 +234,10 @@ class Request:
                 parts.append(piece)
                 held_bytes += len(piece)
                 _bodies.add(len(piece))
-            return b"".join(parts)
+            body = b"".join(parts)
+            if self.keeps_body:
+                self._kept_body = body
+            return body
         finally:
             _bodies.add(-held_bytes)
 

@@ -47,7 +47,7 @@ _RESERVED_NAMESPACES = frozenset(
             "health",
             "metrics",
         ),
-        *("download", "download-hash", "lfs-objects", "xorb-data"),
+        *("download", "download-hash", "lfs-objects", "xorb-data", "mirror-data"),
         *("v1", "v2", "xorbs", "shards", "chunks", "reconstructions", "xorb-grants"),
     )
 )

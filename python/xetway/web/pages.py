@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import cache
 from importlib import resources
 from string import Template
@@ -28,6 +28,11 @@ _HEADERS = (
 )
 
 
+_MIRROR = Template(
+    "Also a mirror of <code>${upstream}</code>: repositories that are not here come from there, are verified and kept."
+)
+
+
 class Health(msgspec.Struct, frozen=True):
     """The body of /health."""
 
@@ -40,9 +45,15 @@ async def health(_request: Request) -> Response:
     return json_response(Health("ok", __version__))
 
 
-async def index(request: Request) -> Response:
-    """Show how to use this very server, with its own address in the examples."""
-    return page("index.html", base=html.escape(request.base_url), version=html.escape(__version__))
+def index(upstream: str | None) -> Callable[[Request], Awaitable[Response]]:
+    """The handler that shows how to use this very server, with its own address in the examples."""
+    mirror = "" if upstream is None else f"<p>{_MIRROR.substitute(upstream=html.escape(upstream))}</p>"
+
+    async def handler(request: Request) -> Response:
+        base, version = html.escape(request.base_url), html.escape(__version__)
+        return page("index.html", base=base, version=version, mirror=mirror)
+
+    return handler
 
 
 def page(template: str, **values: str) -> Response:
@@ -61,7 +72,7 @@ def _part(name: str) -> str:
     return resources.files("xetway.web").joinpath(name).read_text("utf-8")
 
 
-def routes() -> Iterable[Route]:
-    """The routes of this module."""
+def routes(upstream: str | None = None) -> Iterable[Route]:
+    """The routes of this module; `upstream` is the hub that the server mirrors, if it does."""
     yield "GET|HEAD", "/health", health
-    yield "GET|HEAD", "/", index
+    yield "GET|HEAD", "/", index(upstream)

@@ -2,7 +2,8 @@
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::OnceLock;
+use std::process;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -76,16 +77,21 @@ pub async fn run<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -
     }
 }
 
-/// The pool, or nothing if no thread could be started; then work is done in place.
-fn pool() -> Option<&'static ThreadPool> {
-    static POOL: OnceLock<Option<ThreadPool>> = OnceLock::new();
-    POOL.get_or_init(|| {
-        ThreadPoolBuilder::new()
-            .thread_name(|index| format!("xetway-compute-{index}"))
-            .build()
-            .ok()
-    })
-    .as_ref()
+/// The pool of this process, or nothing if no thread could be started; then work is done in place.
+fn pool() -> Option<Arc<ThreadPool>> {
+    static POOL: Mutex<Option<(u32, Arc<ThreadPool>)>> = Mutex::new(None);
+    let mut made = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    let this = process::id();
+    if let Some((owner, pool)) = &*made
+        && *owner == this
+    {
+        return Some(Arc::clone(pool));
+    }
+    let threads = ThreadPoolBuilder::new().thread_name(|index| format!("xetway-compute-{index}"));
+    let pool = Arc::new(threads.build().ok()?);
+    // Threads do not survive a fork: waiting for those of the parent would never end.
+    std::mem::forget(made.replace((this, Arc::clone(&pool))));
+    Some(pool)
 }
 
 #[cfg(test)]

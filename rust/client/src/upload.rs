@@ -255,12 +255,12 @@ impl Pipeline {
         let (reader, block) = joined(self.reading.await)?;
         let reading = tokio::spawn(reader.next());
         let mut hasher = self.hasher;
-        let (hasher, hashed) = compute::run(move || {
-            let hashed = hasher.push(block);
-            (hasher, hashed)
+        let (hasher, chunked) = compute::run(move || {
+            let chunked = hasher.push(block);
+            (hasher, chunked)
         })
         .await;
-        Ok((Self { reading, hasher }, hashed))
+        Ok((Self { reading, hasher }, chunked))
     }
 }
 

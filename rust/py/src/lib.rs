@@ -1,7 +1,7 @@
 //! The extension module `xetway._native`: converts, releases the interpreter lock, maps errors.
 //!
 //! No decisions here: the codec is `xetway-core`, the files are `xetway-store`, the exceptions are
-//! defined in `xetway.errors`. User documentation is in `_native.pyi`.
+//! defined in `xetway.errors`. User documentation is in `_native.pyi` and `_native_transfer.pyi`.
 #![deny(unsafe_code)]
 #![allow(clippy::needless_pass_by_value, reason = "arguments arrive from Python by value")]
 

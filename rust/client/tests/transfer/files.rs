@@ -214,43 +214,24 @@ async fn cuts_and_busy_servers_are_waited_out() {
 #[tokio::test]
 async fn expired_urls_are_renewed_once_for_all() {
     let (store, folder) = (Store::start().await, tempfile::tempdir().unwrap());
-    let content = noise(7, 3_000_000);
+    let content = noise(7, 9_000_000);
     let file = store.add(&content, 4);
-    store.fault(|seen, before| {
-        let is_plan = seen.path.contains("reconstructions");
-        if is_plan && before == 0 {
-            Fault::None
-        } else if is_plan && before > 1 {
-            Fault::Status(500)
-        } else {
-            Fault::None
-        }
-    });
-    let cas = cas(&store);
     let path = folder.path().join("f");
-    // The plan is made before the generation changes: its URLs are all refused.
-    store.state().generation = 7;
-    let state = store.state().generation;
-    assert_eq!(state, 7);
-    let changed = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let seen = Arc::clone(&changed);
+    // All URLs of the plan expire as soon as it is there: every reader finds its own refused.
+    let told = store.handle();
     let options = DownloadOptions {
-        progress: Some(Progress::new(move |_| {
-            seen.store(true, std::sync::atomic::Ordering::SeqCst)
+        progress: Some(Progress::new(move |event| {
+            if event.content_bytes == 0 {
+                told.lock().unwrap().generation += 1;
+            }
         })),
         ..DownloadOptions::default()
     };
-    let transfer = tokio::spawn({
-        let path = path.clone();
-        async move { to_path(cas, whole(file), &path, options).await }
-    });
-    while !changed.load(std::sync::atomic::Ordering::SeqCst) {
-        tokio::task::yield_now().await;
-    }
-    store.state().generation = 8;
-    transfer.await.unwrap().unwrap();
+    to_path(cas(&store), whole(file), &path, options).await.unwrap();
     assert_eq!(fs::read(&path).unwrap(), content);
-    assert!(store.count("reconstructions") <= 2);
+    let refused = store.count("/data/") - store.state().xorbs.len();
+    assert!(refused > 1, "{refused} readers");
+    assert_eq!(store.count("reconstructions"), 2);
 }
 
 #[tokio::test]

@@ -1,0 +1,169 @@
+"""`hf download` straight from a hub, through a mirror that has nothing, and through one that has everything.
+
+The hub and the mirror run on this machine beside the client, so a cold download does twice the work on the same
+cores; over a network it does not. What is timed is hf_hub_download in a process of its own, with an empty cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import http.client
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from record import GIB, MIB, child, circumstances, cpu_seconds, median, own_cost, table, write
+from server_process import ServerProcess, client_environment, create_token, program
+from weights import write_weights
+
+REPO, FILE = "bench/weights", "model.safetensors"
+SMALL = 24  # files for the time to the first byte
+
+
+def run_child(folder: str) -> None:
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415  # only the child needs it
+
+    began = time.perf_counter()
+    path = hf_hub_download(REPO, FILE, local_dir=folder)
+    print(json.dumps({"seconds": time.perf_counter() - began, "path": path, **own_cost()}))
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def first_byte_ms(url: str, path: str) -> float:
+    """From the first byte of the question to the first of the content, on a connection of its own."""
+    host = urlsplit(url)
+    began = time.perf_counter()
+    connection = http.client.HTTPConnection(host.hostname or "", host.port, timeout=60)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    assert answer.status == 200, answer.status
+    answer.read(1)
+    taken = time.perf_counter() - began
+    connection.close()
+    return taken * 1000
+
+
+def download(root: Path, server: ServerProcess, busy: list[ServerProcess], expected: str | None, size: int) -> dict:
+    """One download by the real client, and what the servers spent on it."""
+    target = root / "got"
+    shutil.rmtree(root / "user", ignore_errors=True)
+    before = [cpu_seconds(one.pids()) for one in busy]
+    result = child(__file__, str(target), env=client_environment(root / "user", server.url))
+    result["server_cpu_s_per_gib"] = sum(
+        cpu_seconds(one.pids()) - start for one, start in zip(busy, before, strict=True)
+    ) / (size / GIB)
+    result["mib_per_s"] = size / MIB / result["seconds"]
+    path = Path(result.pop("path"))
+    assert path.stat().st_size == size
+    assert expected is None or digest(path) == expected, "other bytes came"
+    shutil.rmtree(target)
+    return result
+
+
+def measure(root: Path, size_mib: int, rounds: int) -> dict[str, Any]:
+    folder, small = root / "model", root / "small"
+    for made in (folder, small, root / "hub"):
+        made.mkdir()
+    print(f"making {size_mib} MiB ...", flush=True)
+    size = write_weights(folder / FILE, size_mib * MIB)
+    for number in range(SMALL):
+        write_weights(small / f"{number}.safetensors", 8 * MIB, seed=number)
+    expected = digest(folder / FILE)
+    found: dict[str, list[dict[str, float]]] = {"direct": [], "cold": [], "warm": []}
+    with ServerProcess(root / "hub", home=root) as hub:
+        env = client_environment(root / "uploader", hub.url, create_token(root / "hub"))
+        for repo, path in ((REPO, folder), (f"{REPO}-small", small)):
+            command = [program("hf"), "upload", repo, str(path), "."]
+            subprocess.run(command, env=env, check=True, capture_output=True)
+        (folder / FILE).unlink()
+        firsts: dict[str, list[float]] = {}
+        for number in range(rounds + 1):
+            data = root / "mirror"
+            shutil.rmtree(data, ignore_errors=True)
+            data.mkdir()
+            with ServerProcess(data, "--upstream", hub.url, home=root) as mirror:
+                check = expected if number == 0 else None
+                ways = {"direct": (hub, [hub]), "cold": (mirror, [hub, mirror]), "warm": (mirror, [mirror])}
+                for name in ("direct", "cold", "warm") if number % 2 else ("cold", "warm", "direct"):
+                    result = download(root, *ways[name], check, size)
+                    if number:
+                        found[name].append(result)
+                        print(f"  {name:<7} {result['mib_per_s']:7.0f} MiB/s", flush=True)
+                if number == rounds:
+                    firsts = times_to_first_byte(hub, mirror)
+                    peak = mirror.peak_rss_bytes()
+    return {
+        "size_bytes": size,
+        "rounds": found,
+        "first_byte_ms": {name: median(values) for name, values in firsts.items()},
+        "mirror_peak_rss_mib": (peak or 0) / MIB,
+    }
+
+
+def times_to_first_byte(hub: ServerProcess, mirror: ServerProcess) -> dict[str, list[float]]:
+    """For each small file: straight, when the mirror has nothing of it, and when it has all."""
+    found: dict[str, list[float]] = {"direct": [], "cold": [], "warm": []}
+    for number in range(SMALL):
+        path = f"/{REPO}-small/resolve/main/{number}.safetensors"
+        found["direct"].append(first_byte_ms(hub.url, path))
+        found["cold"].append(first_byte_ms(mirror.url, path))
+        connection = http.client.HTTPConnection(urlsplit(mirror.url).netloc, timeout=60)
+        connection.request("GET", path)
+        connection.getresponse().read()
+        connection.close()
+        found["warm"].append(first_byte_ms(mirror.url, path))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--size-mib", type=int, default=1024, help="size of the file (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="timed downloads of each (default: %(default)s)")
+    parser.add_argument("--child", metavar="FOLDER", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.child:
+        run_child(chosen.child)
+        return
+    with tempfile.TemporaryDirectory(prefix="xetway-bench-") as root:
+        data = measure(Path(root), chosen.size_mib, chosen.rounds)
+    columns = ("seconds", "mib_per_s", "cpu_s", "server_cpu_s_per_gib")
+    medians = {
+        name: {key: median(item[key] for item in runs) for key in columns} for name, runs in data["rounds"].items()
+    }
+    ratios = {name: medians[name]["mib_per_s"] / medians["direct"]["mib_per_s"] for name in ("cold", "warm")}
+    first = data["first_byte_ms"]
+    rows = [
+        [name, *(values[key] for key in columns), ratios.get(name, 1.0), first[name]]
+        for name, values in medians.items()
+    ]
+    head = ("way", "seconds", "MiB/s", "client CPU s", "servers' CPU s per GiB", "of direct", "first byte ms")
+    text = (
+        f"One file of {data['size_bytes'] / MIB:.0f} MiB (bf16 weights) with hf_hub_download, {chosen.rounds} rounds, "
+        f"medians. Hub, mirror and client share this machine.\n\n{table(head, rows)}\n\n"
+        f"Through the mirror: warm **{ratios['warm']:.2f}** of direct, cold **{ratios['cold']:.2f}**. "
+        f"Added to the first byte: warm {first['warm'] - first['direct']:+.1f} ms, "
+        f"cold {first['cold'] - first['direct']:+.1f} ms. "
+        f"Peak memory of the mirror: {data['mirror_peak_rss_mib']:.0f} MiB."
+    )
+    around = circumstances("huggingface_hub", "hf_xet")
+    write(
+        "mirror",
+        "Mirror: hf download direct, cold and warm",
+        around,
+        {**data, "medians": medians, "ratios": ratios},
+        text,
+    )
+
+
+if __name__ == "__main__":
+    main()

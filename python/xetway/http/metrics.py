@@ -1,0 +1,90 @@
+"""The page at /metrics: numbers about this process and its parts, in Prometheus' text format.
+
+Parts bring their numbers as `Sample` values. With several workers each answers for itself.
+
+Source: https://prometheus.io/docs/instrumenting/exposition_formats/, text format 0.0.4.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from xetway import __version__
+from xetway.http.request import Request
+from xetway.http.response import Response
+from xetway.http.router import Route
+
+_STARTED_S = time.time()
+_BAD_IN_NAME = re.compile(r"[^a-zA-Z0-9_:]")
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One number. `labels` are pairs of name and value."""
+
+    name: str
+    value: float
+    kind: Literal["counter", "gauge"] = "gauge"
+    help: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+Source: TypeAlias = Callable[[], Iterable[Sample]]
+
+
+def process_samples() -> Iterator[Sample]:
+    """Numbers of this process, under the names that Prometheus' own clients use."""
+    yield Sample("xetway_info", 1, "gauge", "This server.", (("version", __version__),))
+    yield Sample("process_cpu_seconds_total", time.process_time(), "counter", "CPU time used, user and system.")
+    yield Sample("process_start_time_seconds", _STARTED_S, "gauge", "When the process started, unix time.")
+    if sys.platform == "linux":
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+        yield Sample("process_resident_memory_bytes", pages * os.sysconf("SC_PAGE_SIZE"), "gauge", "Memory in RAM.")
+        yield Sample(
+            "process_open_fds", sum(1 for _ in Path("/proc/self/fd").iterdir()), "gauge", "Open files and sockets."
+        )
+
+
+def exposition(samples: Iterable[Sample]) -> str:
+    """Write samples as text, those of one name together."""
+    by_name: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_name.setdefault(_BAD_IN_NAME.sub("_", sample.name), []).append(sample)
+    lines: list[str] = []
+    for name, group in by_name.items():
+        if group[0].help:
+            lines.append(f"# HELP {name} {_escaped(group[0].help)}")
+        lines.append(f"# TYPE {name} {group[0].kind}")
+        lines += [f"{name}{_labels(sample)} {_number(sample.value)}" for sample in group]
+    return "\n".join(lines) + "\n"
+
+
+def _labels(sample: Sample) -> str:
+    pairs = [f'{_BAD_IN_NAME.sub("_", name)}="{_escaped(value)}"'.replace("\n", "\\n") for name, value in sample.labels]
+    return f"{{{','.join(pairs)}}}" if pairs else ""
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def routes(*sources: Source) -> Iterable[Route]:
+    """The route of this module."""
+
+    def metrics(_request: Request) -> Response:
+        samples = [sample for source in (process_samples, *sources) for sample in source()]
+        headers = [("content-type", "text/plain; version=0.0.4; charset=utf-8"), ("cache-control", "no-store")]
+        return Response(200, headers, exposition(samples).encode())
+
+    yield "GET|HEAD", "/metrics", metrics

@@ -1,0 +1,89 @@
+"""Puts a mirror together from the settings of a server, and its routes into those of the server."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+
+from xetway import __version__
+from xetway.db import Database
+from xetway.http.metrics import Sample
+from xetway.http.request import Request
+from xetway.http.response import AnyResponse
+from xetway.http.router import Handler, Route
+from xetway.hub.hub import Hub
+from xetway.hub.names import PLURALS, REPO_TYPES
+from xetway.mirror import metrics, routes_api, routes_cas, routes_prefetch, routes_resolve
+from xetway.mirror.callers import fallback_token
+from xetway.mirror.mirror import Mirror, MirrorSettings
+from xetway.mirror.ports import Native
+from xetway.mirror.precedence import AsyncHandler, behind, called, guarded
+from xetway.settings import Settings
+
+_LEAST_FREE_BYTES = 1 << 30
+_LEAST_FREE_SHARE = 0.05
+
+
+class MirrorRoutes:
+    """A mirror beside a hub."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self.mirror = mirror
+
+    def hub_routes(self, hub: Hub, hosted: Iterable[Route]) -> Iterator[Route]:
+        """The hub's routes with the mirror's behind them."""
+        mirror = self.mirror
+        mirrored = chain(routes_api.routes(mirror), routes_resolve.routes(mirror), routes_cas.token_routes(mirror))
+        around = {f"/api/{PLURALS[kind]}": routes_api.Api(mirror, kind).listing for kind in REPO_TYPES}
+        around["/api/whoami-v2"] = routes_api.Api(mirror, "model").whoami
+        for methods, pattern, handler in behind(hosted, mirrored):
+            wrap = around.get(pattern)
+            yield methods, pattern, handler if wrap is None else guarded(wrap(_as_async(handler)))
+        yield from routes_prefetch.routes(mirror, hub)
+
+    def content_routes(self, hosted: Iterable[Route]) -> Iterable[Route]:
+        """The content store's routes with the mirror's beside them."""
+        return routes_cas.content_routes(self.mirror, hosted)
+
+    def samples(self) -> Iterator[Sample]:
+        """Numbers for /metrics."""
+        return metrics.samples(self.mirror)
+
+    def close(self) -> None:
+        """Let go of the cache."""
+        self.mirror.content.close()
+
+
+def build_mirror(settings: Settings, db: Database, environment: Mapping[str, str]) -> MirrorRoutes:
+    """Open the cache in the data folder. The upstream is not asked anything. Blocking.
+
+    Raises:
+        ConfigError: a setting cannot be used, or another process serves from the folder (`cache_in_use`).
+    """
+    from xetway._native import Credentials, HttpClient, seal, unseal  # noqa: PLC0415
+    from xetway._native import Mirror as Content  # noqa: PLC0415
+
+    assert settings.upstream is not None
+    folder = settings.data / "mirror"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    min_free = settings.min_free
+    if min_free is None:
+        min_free = max(_LEAST_FREE_BYTES, int(shutil.disk_usage(folder).total * _LEAST_FREE_SHARE))
+    http = HttpClient(
+        user_agent=f"xetway/{__version__}",
+        ca_bundle=settings.ca_bundle,
+        concurrency=settings.upstream_concurrency,
+        rate_limit_bytes_s=settings.upstream_rate,
+    )
+    content = Content(http, folder, max_bytes=settings.cache_size, min_free_bytes=min_free)
+    chosen = MirrorSettings(url=settings.upstream, offline=settings.offline, max_stale_s=settings.max_stale)
+    fallback = fallback_token(environment, use_hf_token=settings.use_hf_token)
+    return MirrorRoutes(Mirror(chosen, folder, db, Native(http, content, Credentials, seal, unseal), fallback=fallback))
+
+
+def _as_async(handler: Handler) -> AsyncHandler:
+    async def answer(request: Request) -> AnyResponse:
+        return await called(handler, request)
+
+    return answer

@@ -1,0 +1,102 @@
+"""Who asks, as far as the upstream is concerned.
+
+A caller's token goes to the upstream and nowhere else, and is in no file: what is kept for a caller is kept under an
+HMAC of the token. Tokens of this server (`xetway_...`) mean nothing upstream and are never sent there.
+
+A request that came through this very server before is refused: the upstream leads back here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+
+from xetway.errors import ConfigError, RequestError
+from xetway.http.request import Request
+from xetway.hub.access import bearer
+from xetway.hub.tokens import PREFIX
+
+VIA_HEADER = "x-xetway-via"
+PUBLIC = "public"
+ANONYMOUS = "anonymous"
+_MAX_HOPS = 8
+_MAX_TOKEN_CHARS = 8 * 1024
+
+
+class Caller:
+    """Someone who asks: the token for the upstream (a secret) and the name that answers are kept under."""
+
+    __slots__ = ("audience", "token", "via")
+
+    def __init__(self, token: str | None, audience: str, via: str) -> None:
+        self.token = token
+        self.audience = audience
+        self.via = via
+
+    def __repr__(self) -> str:
+        return f"Caller({self.audience})"
+
+    def headers(self) -> list[tuple[str, str]]:
+        """What goes to the upstream with each request of this caller. Holds the token."""
+        found = [(VIA_HEADER, self.via)]
+        if self.token is not None:
+            found.append(("authorization", f"Bearer {self.token}"))
+        return found
+
+
+class Callers:
+    """Recognises callers.
+
+    Args:
+        key: 32 secret bytes of this installation.
+        fallback: The token for callers that bring none of the upstream's.
+    """
+
+    def __init__(self, key: bytes, fallback: str | None = None) -> None:
+        self._key = key
+        self._fallback = fallback
+        self.identity = self._digest("identity")[:16]
+
+    def of(self, request: Request) -> Caller:
+        """Return the caller of a request.
+
+        Raises:
+            RequestError: `loop_detected` (508).
+        """
+        hops = [hop.strip() for hop in (request.header(VIA_HEADER) or "").split(",") if hop.strip()]
+        if self.identity in hops or len(hops) >= _MAX_HOPS:
+            raise RequestError(
+                "the request came through this server before: its --upstream leads back here",
+                code="loop_detected",
+                status=508,
+            )
+        token = own_token(request) or self._fallback
+        audience = ANONYMOUS if token is None else self._digest("token", token)[:40]
+        return Caller(token, audience, ", ".join([*hops, self.identity]))
+
+    def _digest(self, label: str, text: str = "") -> str:
+        return hmac.new(self._key, f"{label}\0{text}".encode(), hashlib.sha256).hexdigest()
+
+
+def own_token(request: Request) -> str | None:
+    """The token of the upstream that a request brings itself, if any."""
+    token = bearer(request)
+    if token is None or token.startswith(PREFIX) or len(token) > _MAX_TOKEN_CHARS:
+        return None
+    return token if all("!" <= character <= "~" for character in token) else None
+
+
+def fallback_token(environment: Mapping[str, str], *, use_hf_token: bool) -> str | None:
+    """The token for callers without one, where it is configured: only ever from the environment.
+
+    Raises:
+        ConfigError: HF_TOKEN is to be used and is not set.
+    """
+    given = environment.get("XETWAY_UPSTREAM_TOKEN", "").strip()
+    if given or not use_hf_token:
+        return given or None
+    token = environment.get("HF_TOKEN", "").strip()
+    if not token:
+        raise ConfigError("--use-hf-token (or XETWAY_USE_HF_TOKEN) is set, and HF_TOKEN is not")
+    return token

@@ -1,0 +1,172 @@
+"""Files of the upstream's commits, and who was told that they may read them.
+
+A row means: the upstream showed this audience the content's name, so the audience may have the content. Listings of
+repositories that not everybody may read count only for files whose xet hash the upstream showed: it stars those of
+content that the caller may not have.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from xetway._native import Hash
+from xetway.mirror.names import RepoKey
+from xetway.mirror.storage import Storage
+
+View: TypeAlias = Literal["resolve", "raw"]
+
+_COLUMNS = "commit_id, path, size, etag, is_linked, xet, checked_at"
+_MOST_CANDIDATES = 8
+
+
+class FileInfo(msgspec.Struct, frozen=True):
+    """A file of a commit. `etag` names its content, without quotes; without a size it is known to be missing."""
+
+    commit: str
+    path: str
+    size: int | None
+    etag: str
+    is_linked: bool
+    xet: Hash | None
+    checked_at: int
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A file found by its content."""
+
+    audience: str
+    repo: RepoKey
+    info: FileInfo
+
+
+class FileTable:
+    """The rows. Blocking: call it from worker threads."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def find(self, audience: str, repo: RepoKey, commit: str, view: View, path: str) -> FileInfo | None:
+        """Look a file up; one that is not in a commit whose files are all known is found as missing."""
+        with self._storage.db.read() as tx:
+            row = tx.execute(
+                f"SELECT {_COLUMNS} FROM files WHERE audience = ? AND repo = ? AND commit_id = ? AND view = ? "
+                "AND path = ?",
+                (audience, repo.text, commit, view, path),
+            ).fetchone()
+            if row is not None:
+                return _info(row)
+            listed = tx.execute(
+                "SELECT 1 FROM listed WHERE audience = ? AND repo = ? AND commit_id = ?", (audience, repo.text, commit)
+            ).fetchone()
+        return FileInfo(commit, path, None, "", False, None, 0) if listed else None
+
+    def keep(
+        self, audience: str, repo: RepoKey, view: View, files: Iterable[FileInfo], listed: str | None = None
+    ) -> None:
+        """Keep what the audience was told; `listed` is a commit that has these files and no others."""
+        with self._storage.write() as tx:
+            if tx is None:
+                return
+            tx.executemany(
+                "INSERT OR REPLACE INTO files (audience, repo, view, commit_id, path, size, etag, is_linked, xet, "
+                "checked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        audience,
+                        repo.text,
+                        view,
+                        file.commit,
+                        file.path,
+                        file.size,
+                        file.etag,
+                        file.is_linked,
+                        None if file.xet is None else bytes(file.xet),
+                        file.checked_at,
+                    )
+                    for file in files
+                ],
+            )
+            if listed is not None:
+                tx.execute(
+                    "INSERT OR IGNORE INTO listed (audience, repo, commit_id) VALUES (?, ?, ?)",
+                    (audience, repo.text, listed),
+                )
+
+    def ref(self, audience: str, repo: RepoKey, revision: str) -> tuple[str, int] | None:
+        """What a branch or tag last meant, and when."""
+        with self._storage.db.read() as tx:
+            row = tx.execute(
+                "SELECT commit_id, checked_at FROM refs WHERE audience = ? AND repo = ? AND revision = ?",
+                (audience, repo.text, revision),
+            ).fetchone()
+        return None if row is None else (row[0], row[1])
+
+    def keep_ref(self, audience: str, repo: RepoKey, revision: str, commit: str) -> None:
+        """Note what a branch or tag means now."""
+        with self._storage.write() as tx:
+            if tx is not None:
+                tx.execute(
+                    "INSERT OR REPLACE INTO refs (audience, repo, revision, commit_id, checked_at) "
+                    "VALUES (?, ?, ?, ?, ?)",
+                    (audience, repo.text, revision, commit, self._storage.now_s()),
+                )
+
+    def grant(self, audience: str, repo: RepoKey, file: Hash) -> None:
+        """Note that the upstream's content store gave a file to an audience."""
+        with self._storage.write() as tx:
+            if tx is not None:
+                tx.execute(
+                    "INSERT OR IGNORE INTO grants (audience, repo, file) VALUES (?, ?, ?)",
+                    (audience, repo.text, bytes(file)),
+                )
+
+    def is_granted(self, audience: str, repo: RepoKey, file: Hash) -> bool:
+        """Whether the upstream showed a file of a repository to an audience."""
+        raw = bytes(file)
+        with self._storage.db.read() as tx:
+            in_grants = "SELECT 1 FROM grants WHERE audience = ? AND repo = ? AND file = ?"
+            in_files = "SELECT 1 FROM files WHERE audience = ? AND repo = ? AND xet = ? LIMIT 1"
+            return any(
+                tx.execute(question, (audience, repo.text, raw)).fetchone() for question in (in_grants, in_files)
+            )
+
+    def knows(self, audience: str, repo: RepoKey, since: int) -> bool:
+        """Whether the upstream showed an audience anything of a repository since a time (unix seconds)."""
+        with self._storage.db.read() as tx:
+            return any(
+                tx.execute(
+                    f"SELECT 1 FROM {table} WHERE audience = ? AND repo = ? AND checked_at >= ? LIMIT 1",
+                    (audience, repo.text, since),
+                ).fetchone()
+                for table in ("refs", "answers", "files")
+            )
+
+    def by_content(self, audiences: tuple[str, str], digest: str) -> list[Candidate]:
+        """Files with this xet hash or SHA-256 (64 hex digits) that one of the audiences was shown, newest first."""
+        found: list[Candidate] = []
+        with self._storage.db.read() as tx:
+            for column, value in (("xet", bytes(Hash(digest))), ("etag", digest)):
+                extra = " AND is_linked" if column == "etag" else ""
+                found += [
+                    Candidate(row[7], _repo_key(row[8]), _info(row))
+                    for row in tx.execute(
+                        f"SELECT {_COLUMNS}, audience, repo FROM files WHERE {column} = ? AND audience IN (?, ?) "
+                        f"AND view = 'resolve' AND size IS NOT NULL{extra} ORDER BY checked_at DESC LIMIT ?",
+                        (value, *audiences, _MOST_CANDIDATES),
+                    )
+                ]
+        return found
+
+
+def _info(row: sqlite3.Row) -> FileInfo:
+    xet = None if row[5] is None else Hash.from_bytes(row[5])
+    return FileInfo(row[0], row[1], row[2], row[3], bool(row[4]), xet, row[6])
+
+
+def _repo_key(text: str) -> RepoKey:
+    plural, _, name = text.partition("/")
+    return RepoKey(plural[:-1], name)  # type: ignore[arg-type]
