@@ -25,7 +25,9 @@ def test_demo_passes_and_leaves_nothing(tmp_path: Path) -> None:
     assert kept
     assert float(kept[2]) < 0.6 * float(kept[1])
     cold, changed, again = (
-        float(line.split()[-3]) for line in answer.stdout.splitlines() if "through a mirror" in line and "..." not in line
+        float(line.split()[-3])
+        for line in answer.stdout.splitlines()
+        if "through a mirror" in line and "..." not in line
     )
     assert cold > 20
     assert changed < 0.15 * cold
