@@ -1,85 +1,94 @@
-//! What the mirror knows in memory of one file: its plan, where its ranges come from, and what was shown of it.
+//! What the mirror knows in memory of one file: its plan, and what was shown of it to whom.
 //!
-//! Bytes that nobody has proven may be shown, but not forgotten: a file remembers who saw some. When
-//! its content turns out to be wrong, its generation changes and everyone who saw unproven bytes is
-//! refused from then on, because what follows would be added to wrong bytes.
+//! Bytes that nobody has proven may be shown, but not forgotten: a file remembers which chunks with
+//! which hash, and who saw any. When its content turns out to be wrong, or other than what was shown,
+//! a new generation begins and everyone who saw unproven bytes is refused from then on, because what
+//! follows would be added to wrong bytes. Who that is outlives the process (`ledger`).
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use xetway_cache::FilePlan;
-use xetway_client::{Cas, Fetch};
+use xetway_cache::{ChunkInfo, FilePlan};
 use xetway_core::Hash;
-use xetway_core::plan::PlannedTerm;
 
+use crate::addresses::Addresses;
+use crate::digests::{Digests, digest_of, remember};
 use crate::error::{Error, Result};
+use crate::ledger::{Ledger, NAMELESS, PLAIN, Viewer, now_s};
+use crate::plan::{Claim, Parts};
+use crate::proof::Settled;
+use crate::reader::Show;
 
-/// Files whose sources are remembered although nobody reads them: clients plan first and fetch later.
-const RECENT_FILES: usize = 256;
-/// Files that were found wrong, kept so that their readers are known; far more than ever happens.
-const TROUBLED_FILES: usize = 4_096;
-/// Sessions remembered per file; a client in more trouble than this is not to be helped.
-const MAX_SESSIONS: usize = 4_096;
+/// Answers for ranges that are remembered per file.
+const MAX_ANSWERS: usize = 64;
 /// How long those without a session may not go on after they were shown wrong bytes.
-const NAMELESS_REFUSED_FOR: Duration = Duration::from_secs(3_600);
-
-/// Who reads: a session that the client names, or nobody in particular.
-pub(crate) type Reader = Option<String>;
+const PLAIN_REFUSED_S: u64 = 3_600;
+/// How long an upstream that stays wrong is not asked again.
+const GIVEN_UP_FOR: Duration = Duration::from_secs(10);
 
 /// One file.
 #[derive(Debug)]
 pub(crate) struct FileState {
     pub(crate) hash: Hash,
-    generations: Arc<AtomicU64>,
+    /// Where its ranges come from.
+    pub(crate) addresses: Addresses,
+    ledger: Ledger,
     known: Mutex<Known>,
-    /// Held while the upstream is asked for the plan: one asks, the others wait.
+    /// Held while the upstream is asked for a plan: one asks, the others wait.
     pub(crate) planning: tokio::sync::Mutex<()>,
     /// Held while the file is checked as a whole.
     pub(crate) proving: tokio::sync::Mutex<()>,
+    /// Held while all of it is brought to the cache.
+    pub(crate) holding: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
 struct Known {
     generation: u64,
-    /// Generations in which unproven bytes were shown that are, or may be, wrong.
-    wrong: HashSet<u64>,
     plan: Option<Arc<FilePlan>>,
-    cas: Option<Cas>,
-    fetches: HashMap<Hash, Vec<Fetch>>,
-    /// Goes up with each plan that the upstream gave.
-    plans: u64,
+    /// The plan before this one, found wrong: the one on disk must not be used.
+    former: Option<Arc<FilePlan>>,
+    answers: VecDeque<(Range<u64>, Parts)>,
+    /// What the upstream said of positions inside terms, to be checked with the file.
+    claims: HashSet<Claim>,
     /// Terms before this one have all their chunks known.
     complete_terms: usize,
-    shown: HashSet<Reader>,
-    refused: HashSet<Reader>,
-    nameless_until: Option<Instant>,
-    /// Shown wrong once: not shown again before it is proven.
+    /// Who saw unproven bytes of this generation.
+    viewers: HashSet<Viewer>,
+    /// The unproven chunks they saw.
+    shown: Digests,
+    /// Who saw bytes that turned out wrong, and when that was found.
+    poisoned: HashMap<Viewer, u64>,
+    /// Found wrong once: not shown again before it is proven.
     suspect: bool,
+    given_up: Option<(Instant, Error)>,
 }
 
 impl FileState {
-    fn new(hash: Hash, generations: Arc<AtomicU64>) -> Self {
-        let generation = generations.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn new(hash: Hash, ledger: Ledger) -> Self {
+        let remembered = ledger.file(&hash);
         Self {
             hash,
-            generations,
+            addresses: Addresses::default(),
+            ledger,
             known: Mutex::new(Known {
-                generation,
-                wrong: HashSet::new(),
+                generation: remembered.generation,
                 plan: None,
-                cas: None,
-                fetches: HashMap::new(),
-                plans: 0,
+                former: None,
+                answers: VecDeque::new(),
+                claims: HashSet::new(),
                 complete_terms: 0,
-                shown: HashSet::new(),
-                refused: HashSet::new(),
-                nameless_until: None,
+                viewers: remembered.shown.into_keys().collect(),
+                shown: Digests::new(),
+                poisoned: remembered.poisoned,
                 suspect: false,
+                given_up: None,
             }),
             planning: tokio::sync::Mutex::default(),
             proving: tokio::sync::Mutex::default(),
+            holding: tokio::sync::Mutex::default(),
         }
     }
 
@@ -96,71 +105,90 @@ impl FileState {
     }
 
     pub(crate) fn is_proven(&self) -> bool {
-        self.known().plan.as_ref().is_some_and(|plan| plan.proven)
+        self.known().is_proven()
     }
 
     pub(crate) fn is_suspect(&self) -> bool {
         self.known().suspect
     }
 
-    /// Take over a plan. One with other terms is another layout of the same content, and not proven.
-    pub(crate) fn set_plan(&self, plan: FilePlan) {
-        let mut known = self.known();
-        let proven = plan.proven;
-        if known.plan.as_ref().is_none_or(|before| before.terms != plan.terms) {
-            known.complete_terms = 0;
-        }
-        known.plan = Some(Arc::new(plan));
-        if proven {
-            known.suspect = false;
-            known.shown.clear();
-        }
+    /// Whether unproven chunks of `xorb` were shown as part of it.
+    pub(crate) fn has_shown(&self, xorb: &Hash) -> bool {
+        self.known().shown.contains_key(xorb)
     }
 
-    pub(crate) fn cas(&self) -> Option<Cas> {
-        self.known().cas.clone()
+    /// Whether this chunk was shown, unproven.
+    pub(crate) fn has_shown_chunk(&self, xorb: &Hash, index: u32) -> bool {
+        let known = self.known();
+        let slot = known.shown.get(xorb).and_then(|slots| slots.get(index as usize));
+        slot.is_some_and(|digest| *digest != 0)
     }
 
-    pub(crate) fn set_cas(&self, cas: Cas) {
-        self.known().cas = Some(cas);
+    /// Whether the plan on disk must not be used.
+    pub(crate) fn must_ask(&self) -> bool {
+        self.known().former.is_some()
     }
 
-    /// Remember where ranges come from; newer addresses take the place of those for the same bytes.
-    pub(crate) fn learn(&self, fetches: &HashMap<Hash, Vec<Fetch>>) {
-        let mut known = self.known();
-        known.plans += 1;
-        for (xorb, new) in fetches {
-            let ranges = known.fetches.entry(*xorb).or_default();
-            for fetch in new {
-                match ranges.iter_mut().find(|before| before.bytes == fetch.bytes) {
-                    Some(before) => *before = fetch.clone(),
-                    None => ranges.push(fetch.clone()),
-                }
+    /// Take over a plan. Blocking.
+    ///
+    /// One with other terms is another layout of the same content. Its proof would not be one of what
+    /// was shown and planned before: a new generation begins.
+    pub(crate) fn adopt(&self, plan: FilePlan) -> Result<()> {
+        let generation = {
+            let mut known = self.known();
+            let before = known.plan.take().or(known.former.take());
+            let same = before.as_ref().map(|before| before.terms == plan.terms);
+            let was_proven = before.is_some_and(|before| before.proven);
+            known.plan = Some(Arc::new(FilePlan {
+                proven: plan.proven || (was_proven && same == Some(true)),
+                ..plan
+            }));
+            if same != Some(false) {
+                return Ok(());
             }
+            known.suspect |= !known.viewers.is_empty();
+            known.begin_anew();
+            known.generation
+        };
+        self.ledger.changed(self.hash, generation)
+    }
+
+    pub(crate) fn answer(&self, range: &Range<u64>) -> Option<Parts> {
+        let known = self.known();
+        let mut answers = known.answers.iter();
+        answers.find(|(of, _)| of == range).map(|(_, parts)| parts.clone())
+    }
+
+    /// Remember an answer and what is to be checked of it; false if it was for another plan.
+    pub(crate) fn set_answer(
+        &self,
+        plan: &Arc<FilePlan>,
+        range: Range<u64>,
+        parts: &Parts,
+        claim: Option<Claim>,
+    ) -> bool {
+        let mut known = self.known();
+        if !known.plan.as_ref().is_some_and(|now| Arc::ptr_eq(now, plan)) {
+            return false;
+        }
+        known.claims.extend(claim);
+        if known.answers.len() >= MAX_ANSWERS {
+            known.answers.pop_front();
+        }
+        known.answers.push_back((range, parts.clone()));
+        true
+    }
+
+    /// Remember a position told to a client that rests on chunks nobody has proven.
+    pub(crate) fn claim(&self, claim: Claim) {
+        let mut known = self.known();
+        if !known.is_proven() {
+            known.claims.insert(claim);
         }
     }
 
-    pub(crate) fn plans(&self) -> u64 {
-        self.known().plans
-    }
-
-    /// Return the fetch that holds `at` and reaches furthest towards `end`, the newest of equals.
-    pub(crate) fn fetch_at(&self, xorb: &Hash, at: u64, end: u64) -> Option<Fetch> {
-        let known = self.known();
-        let covers = known
-            .fetches
-            .get(xorb)?
-            .iter()
-            .filter(|fetch| fetch.bytes.contains(&at));
-        covers.max_by_key(|fetch| fetch.bytes.end.min(end)).cloned()
-    }
-
-    /// Return the fetch that holds all chunks of a term.
-    pub(crate) fn fetch_of(&self, term: &PlannedTerm) -> Option<Fetch> {
-        let known = self.known();
-        let mut fetches = known.fetches.get(&term.xorb)?.iter();
-        let holds = |fetch: &&Fetch| fetch.chunks.start <= term.start && term.end <= fetch.chunks.end;
-        fetches.find(holds).cloned()
+    pub(crate) fn claims(&self) -> HashSet<Claim> {
+        self.known().claims.clone()
     }
 
     pub(crate) fn complete_terms(&self) -> usize {
@@ -171,64 +199,155 @@ impl FileState {
         self.known().complete_terms = count;
     }
 
-    /// Refuse a reader who saw wrong bytes, or comes with a plan of the time when they were shown.
-    pub(crate) fn admit(&self, reader: &Reader, generation: u64) -> Result<()> {
+    /// Refuse a viewer who saw wrong bytes, or comes with a plan of the time when they were shown.
+    pub(crate) fn admit(&self, viewer: Viewer, generation: u64) -> Result<()> {
         let known = self.known();
-        if known.refuses(reader) || known.wrong.contains(&generation) {
+        if known.refuses(viewer) || generation < known.generation {
             return Err(Error::changed(&self.hash));
         }
-        if generation != known.generation {
+        if generation > known.generation {
             return Err(Error::PlanLost { file: self.hash });
         }
         Ok(())
     }
 
-    /// Refuse a reader who saw wrong bytes and wants what follows them.
-    pub(crate) fn admit_to_rest(&self, reader: &Reader) -> Result<()> {
-        if self.known().refuses(reader) {
+    /// Refuse those without a session who want what follows bytes that may have been wrong.
+    pub(crate) fn admit_to_rest(&self) -> Result<()> {
+        match self.known().poisoned.get(&PLAIN) {
+            Some(found_s) if found_s + PLAIN_REFUSED_S > now_s() => Err(Error::changed(&self.hash)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Decide whether `viewer`, admitted in `generation`, may see these chunks, and note it if they are not proven.
+    ///
+    /// `is_second` says that [`Show::Again`] was answered just before.
+    pub(crate) fn show(
+        &self,
+        viewer: Viewer,
+        generation: u64,
+        xorb: &Hash,
+        chunks: &[ChunkInfo],
+        is_second: bool,
+    ) -> Result<Show> {
+        let mut known = self.known();
+        if generation != known.generation || known.refuses(viewer) {
+            return Err(Error::changed(&self.hash));
+        }
+        if known.is_proven() {
+            if chunks.iter().all(|chunk| chunk.proven) {
+                return Ok(Show::Proven);
+            }
+            if !is_second {
+                return Ok(Show::Again);
+            }
+            // Chunks that were proven are not known any more, and have come anew.
+            known.unprove();
+        }
+        if known.suspect {
+            return Ok(Show::Suspect);
+        }
+        let mut differs = false;
+        for chunk in chunks {
+            let before = remember(&mut known.shown, xorb, chunk);
+            differs |= before.is_some_and(|before| before != digest_of(&chunk.hash));
+        }
+        let first = known.viewers.insert(viewer);
+        Ok(if differs {
+            Show::Differs
+        } else {
+            Show::Unproven { first }
+        })
+    }
+
+    /// Write down that `viewer` is about to be shown unproven bytes. Blocking.
+    ///
+    /// Fails if a new generation began meanwhile: then nothing may be shown.
+    pub(crate) fn write_down(&self, viewer: Viewer, generation: u64) -> Result<()> {
+        self.ledger.shown(self.hash, viewer)?;
+        if self.generation() != generation {
             return Err(Error::changed(&self.hash));
         }
         Ok(())
     }
 
-    /// Note that `reader` is about to get unproven bytes, read while `generation` was current.
-    pub(crate) fn note_shown(&self, reader: &Reader, generation: u64) -> Result<()> {
-        let mut known = self.known();
-        if generation != known.generation {
-            return Err(Error::changed(&self.hash));
-        }
-        if !known.shown.contains(reader) && known.shown.len() < MAX_SESSIONS {
-            known.shown.insert(reader.clone());
-        }
-        Ok(())
+    /// Begin a new generation: what was shown is, or may be, wrong. Blocking.
+    pub(crate) fn change(&self) -> Result<()> {
+        let generation = {
+            let mut known = self.known();
+            known.begin_anew();
+            known.suspect = true;
+            known.generation
+        };
+        self.ledger.changed(self.hash, generation)
     }
 
-    /// Whether anybody has unproven bytes of it.
-    pub(crate) fn is_shown(&self) -> bool {
-        !self.known().shown.is_empty()
+    /// Take note that its chunks were found wrong and are forgotten; returns whether that is to be told. Blocking.
+    ///
+    /// It is if anybody saw any, or was told wrong positions (`is_lie`).
+    pub(crate) fn spoil(&self, is_lie: bool) -> Result<bool> {
+        self.addresses.forget();
+        let generation = {
+            let mut known = self.known();
+            known.former = known.plan.take();
+            known.answers.clear();
+            known.complete_terms = 0;
+            known.suspect = true;
+            if known.viewers.is_empty() && !is_lie {
+                // Claims stay: plans that were given out rest on them.
+                return Ok(false);
+            }
+            known.begin_anew();
+            known.generation
+        };
+        self.ledger.changed(self.hash, generation)?;
+        Ok(true)
     }
 
-    /// Begin a new generation: what was shown is, or may be, wrong.
-    pub(crate) fn invalidate(&self) {
-        let mut known = self.known();
-        known.complete_terms = 0;
-        if known.shown.is_empty() {
-            return;
-        }
-        let before = known.generation;
-        known.wrong.insert(before);
-        known.generation = self.generations.fetch_add(1, Ordering::Relaxed);
-        known.suspect = true;
-        let shown = std::mem::take(&mut known.shown);
-        if shown.contains(&None) {
-            known.nameless_until = Some(Instant::now() + NAMELESS_REFUSED_FOR);
-        }
-        let named = shown.into_iter().filter(Option::is_some);
-        known.refused.extend(named);
+    /// Take note that chunks it may share were forgotten.
+    pub(crate) fn look_again(&self) {
+        self.known().complete_terms = 0;
     }
 
-    fn is_troubled(&self) -> bool {
-        !self.known().wrong.is_empty()
+    /// Take note that `plan` was proven, with chunks of these digests and all of `claims`. Blocking.
+    pub(crate) fn settle(&self, plan: &Arc<FilePlan>, digests: &Digests, claims: &HashSet<Claim>) -> Result<Settled> {
+        let (settled, generation) = {
+            let mut known = self.known();
+            let is_same = known.plan.as_ref().is_some_and(|now| Arc::ptr_eq(now, plan));
+            if !is_same || known.claims != *claims {
+                return Ok(Settled::Stale);
+            }
+            let mut proven = FilePlan::clone(plan);
+            proven.proven = true;
+            known.plan = Some(Arc::new(proven));
+            let settled = if known.shows_other_than(digests) {
+                known.begin_anew();
+                Settled::Changed
+            } else {
+                known.viewers.clear();
+                known.shown.clear();
+                Settled::Proven
+            };
+            known.suspect = false;
+            known.given_up = None;
+            (settled, known.generation)
+        };
+        match settled {
+            Settled::Changed => self.ledger.changed(self.hash, generation)?,
+            _ => self.ledger.settled(self.hash)?,
+        }
+        Ok(settled)
+    }
+
+    /// Return why the upstream was given up on, if that was lately.
+    pub(crate) fn given_up(&self) -> Option<Error> {
+        let known = self.known();
+        let (since, error) = known.given_up.as_ref()?;
+        (since.elapsed() < GIVEN_UP_FOR).then(|| error.clone())
+    }
+
+    pub(crate) fn give_up(&self, error: &Error) {
+        self.known().given_up = Some((Instant::now(), error.clone()));
     }
 
     pub(crate) fn uses(&self, xorb: &Hash) -> bool {
@@ -238,71 +357,44 @@ impl FileState {
 }
 
 impl Known {
-    fn refuses(&self, reader: &Reader) -> bool {
-        let is_late = || self.nameless_until.is_some_and(|until| Instant::now() < until);
-        self.refused.contains(reader) || (reader.is_none() && is_late())
+    fn is_proven(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.proven)
     }
-}
 
-/// All files in use, and some that were lately.
-#[derive(Debug)]
-pub(crate) struct Files {
-    generations: Arc<AtomicU64>,
-    table: Mutex<Table>,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    files: HashMap<Hash, Weak<FileState>>,
-    recent: VecDeque<Arc<FileState>>,
-    troubled: VecDeque<Arc<FileState>>,
-}
-
-impl Files {
-    /// `first_generation` differs from one run of the process to the next, so that plans of an earlier
-    /// run, whose readers nobody remembers, are not taken for plans of this one.
-    pub(crate) fn new(first_generation: u64) -> Self {
-        Self {
-            generations: Arc::new(AtomicU64::new(first_generation)),
-            table: Mutex::default(),
+    fn unprove(&mut self) {
+        if let Some(plan) = &self.plan {
+            let mut unproven = FilePlan::clone(plan);
+            unproven.proven = false;
+            self.plan = Some(Arc::new(unproven));
+            self.complete_terms = 0;
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    fn refuses(&self, viewer: Viewer) -> bool {
+        viewer != PLAIN && viewer != NAMELESS && self.poisoned.contains_key(&viewer)
     }
 
-    /// Return a file's state, the same for all.
-    pub(crate) fn get(&self, file: &Hash) -> Arc<FileState> {
-        let mut table = self.table();
-        let state = table.files.get(file).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let made = Arc::new(FileState::new(*file, Arc::clone(&self.generations)));
-            table.files.insert(*file, Arc::downgrade(&made));
-            made
-        });
-        if table.recent.back().is_none_or(|last| last.hash != *file) {
-            table.recent.retain(|recent| recent.hash != *file);
-            table.recent.push_back(Arc::clone(&state));
-        }
-        if table.recent.len() > RECENT_FILES {
-            let oldest = table.recent.pop_front().filter(|oldest| oldest.is_troubled());
-            table.troubled.extend(oldest);
-            if table.troubled.len() > TROUBLED_FILES {
-                table.troubled.pop_front();
-            }
-            table.files.retain(|_, state| state.strong_count() > 0);
-        }
-        state
+    fn begin_anew(&mut self) {
+        self.generation += 1;
+        let found_s = now_s();
+        let viewers = std::mem::take(&mut self.viewers);
+        self.poisoned
+            .extend(viewers.into_iter().map(|viewer| (viewer, found_s)));
+        self.shown.clear();
+        self.answers.clear();
+        self.claims.clear();
+        self.complete_terms = 0;
     }
 
-    /// Return a file's state if there is one.
-    pub(crate) fn find(&self, file: &Hash) -> Option<Arc<FileState>> {
-        self.table().files.get(file).and_then(Weak::upgrade)
-    }
-
-    /// Return the files in use that have terms in `xorb`.
-    pub(crate) fn using(&self, xorb: &Hash) -> Vec<Arc<FileState>> {
-        let all: Vec<Arc<FileState>> = self.table().files.values().filter_map(Weak::upgrade).collect();
-        all.into_iter().filter(|file| file.uses(xorb)).collect()
+    fn shows_other_than(&self, digests: &Digests) -> bool {
+        self.shown.iter().any(|(xorb, shown)| {
+            let there = digests.get(xorb).map(Vec::as_slice).unwrap_or_default();
+            // Chunks that are not of the file were shown for the range's sake: they do not matter.
+            let mut both = shown
+                .iter()
+                .zip(there)
+                .filter(|(shown, there)| **shown != 0 && **there != 0);
+            both.any(|(shown, there)| shown != there)
+        })
     }
 }

@@ -2,15 +2,15 @@
 //!
 //! A flight reads one range from the upstream into the cache, chunk by chunk, and tells how far it is.
 //! Chunks are shown to nobody before they were decoded, hashed and written. It goes on without
-//! passengers for some seconds, then it is given up; what it brought stays.
+//! passengers for some seconds, or to its end if that is near; then it is given up. What it brought stays.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
-use xetway_cache::CachedXorb;
+use tokio::sync::watch;
+use xetway_cache::{CachedXorb, ChunkInfo};
 use xetway_client::{Error as ClientError, Fetch};
 use xetway_core::Hash;
 
@@ -18,10 +18,13 @@ use crate::error::{Error, Result};
 use crate::files::FileState;
 use crate::landing::transfer;
 use crate::mirror::{Shared, blocking};
+use crate::reader::Reading;
 use crate::stats::add;
 
 /// How long a flight goes on when nobody waits for it: a client that lost its connection comes back.
 const GRACE: Duration = Duration::from_secs(5);
+/// A flight with no more than this to bring goes on to its end.
+const NEARLY_DONE_BYTES: u64 = 8 << 20;
 
 /// How far a flight is.
 #[derive(Clone, Debug)]
@@ -38,8 +41,7 @@ pub(crate) struct Flight {
     pub(crate) start: u64,
     pub(crate) end: u64,
     progress: watch::Sender<Progress>,
-    passengers: AtomicUsize,
-    left: Notify,
+    passengers: watch::Sender<usize>,
 }
 
 impl Flight {
@@ -47,38 +49,71 @@ impl Flight {
         self.progress.send_replace(Progress::Flying(position));
     }
 
-    /// Return when nobody has waited for a while.
+    /// Whether byte `at` is still to come.
+    fn brings(&self, at: u64) -> bool {
+        match &*self.progress.borrow() {
+            Progress::Flying(position) => (*position..self.end).contains(&at),
+            Progress::Landed(_) => false,
+        }
+    }
+
+    fn left_bytes(&self) -> u64 {
+        match &*self.progress.borrow() {
+            Progress::Flying(position) => self.end.saturating_sub(*position),
+            Progress::Landed(_) => 0,
+        }
+    }
+
+    /// Return when nobody has waited for a while, and much is to come.
     async fn abandoned(&self) {
+        let mut passengers = self.passengers.subscribe();
         loop {
-            self.left.notified().await;
-            tokio::time::sleep(GRACE).await;
-            if self.passengers.load(Ordering::Acquire) == 0 {
+            // The sender is in `self`: waiting does not fail.
+            let _ = passengers.wait_for(|count| *count == 0).await;
+            let back = tokio::time::timeout(GRACE, passengers.wait_for(|count| *count > 0)).await;
+            if back.is_err() && self.left_bytes() > NEARLY_DONE_BYTES {
                 return;
             }
         }
     }
 }
 
-/// A place on a flight.
+/// A place on a flight: it goes on while anyone has one.
 #[derive(Debug)]
-pub(crate) struct Ticket(Arc<Flight>);
+pub(crate) struct Ticket {
+    flight: Arc<Flight>,
+    /// Keeps what was brought from being evicted before it is read.
+    _entry: Arc<XorbEntry>,
+}
 
 impl Ticket {
-    fn new(flight: &Arc<Flight>) -> Self {
-        flight.passengers.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(flight))
+    fn new(entry: &Arc<XorbEntry>, flight: &Arc<Flight>) -> Self {
+        flight.passengers.send_modify(|count| *count += 1);
+        Self {
+            flight: Arc::clone(flight),
+            _entry: Arc::clone(entry),
+        }
+    }
+
+    /// Whether byte `at` is still to come on this flight.
+    pub(crate) fn brings(&self, at: u64) -> bool {
+        self.flight.brings(at)
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.flight.end
     }
 
     /// Wait until the flight has passed `at`, or ended.
     ///
     /// `Ok` does not promise that the bytes are still there; an abandoned flight is no error.
     pub(crate) async fn passed(&self, at: u64) -> Result<()> {
-        let mut progress = self.0.progress.subscribe();
+        let mut progress = self.flight.progress.subscribe();
         loop {
             match &*progress.borrow_and_update() {
                 Progress::Flying(position) if *position > at => return Ok(()),
                 Progress::Flying(_) => {}
-                Progress::Landed(Err(Error::Client(ClientError::Cancelled))) => return Ok(()),
+                Progress::Landed(Err(error)) if error.is_abandoned() => return Ok(()),
                 Progress::Landed(outcome) => return outcome.clone(),
             }
             if progress.changed().await.is_err() {
@@ -88,15 +123,15 @@ impl Ticket {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        matches!(*self.0.progress.borrow(), Progress::Landed(_))
+        matches!(*self.flight.progress.borrow(), Progress::Landed(_))
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if self.0.passengers.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.left.notify_one();
-        }
+        self.flight
+            .passengers
+            .send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 
@@ -114,49 +149,38 @@ impl XorbEntry {
 
     /// Take a place on the flight that brings byte `at`, or start one that goes to `end` at most.
     ///
-    /// `at` is the start of a chunk, or of a range that the upstream named. `None` if it is held by now.
-    pub(crate) async fn board(
-        self: &Arc<Self>,
-        shared: &Arc<Shared>,
-        file: &Arc<FileState>,
-        at: u64,
-        end: u64,
-    ) -> Result<Option<Ticket>> {
+    /// `None` if it is held by now.
+    pub(crate) async fn board(self: &Arc<Self>, reading: &Reading, at: u64, end: u64) -> Result<Option<Ticket>> {
         if let Some(ticket) = self.join(at) {
             return Ok(Some(ticket));
         }
+        let (shared, file) = (&reading.shared, &reading.file);
+        if !reading.may_fetch {
+            return Err(Error::NotCached {
+                what: format!("a range of file {}", file.hash),
+            });
+        }
         let fetch = shared.fetch_for(file, &self.cached.hash(), at, end).await?;
-        let mut flights = self.flights();
-        if let Some(flight) = flights.iter().find(|flight| (flight.start..flight.end).contains(&at)) {
-            return Ok(Some(Ticket::new(flight)));
-        }
-        if self.cached.held_end(at).is_some() {
-            return Ok(None);
-        }
-        let (first_chunk, start) = self.departure(&fetch, at);
-        let mut end = end.min(fetch.bytes.end);
-        if end <= at {
-            end = fetch.bytes.end;
-        }
-        let others = flights.iter().map(|flight| flight.start);
-        let held = self.cached.chunks(first_chunk..fetch.chunks.end).into_iter();
-        let held = held.filter(|chunk| chunk.held).map(|chunk| chunk.start);
-        let end = others.chain(held).filter(|start| *start > at).fold(end, u64::min);
-        let flight = Arc::new(Flight {
-            start,
-            end,
-            progress: watch::Sender::new(Progress::Flying(start)),
-            passengers: AtomicUsize::new(0),
-            left: Notify::new(),
-        });
-        flights.push(Arc::clone(&flight));
-        drop(flights);
-        let ticket = Ticket::new(&flight);
-        add(&shared.counters.fetches, 1);
-        let route = Route {
-            first_chunk,
-            last_chunk: (end == fetch.bytes.end).then_some(fetch.chunks.end),
+        let (flight, route) = {
+            let mut flights = self.flights();
+            if let Some(flight) = flights.iter().find(|flight| flight.brings(at)) {
+                return Ok(Some(Ticket::new(self, flight)));
+            }
+            if self.cached.held_end(at).is_some() {
+                return Ok(None);
+            }
+            let (bytes, route) = self.route(file, &fetch, at, end, &flights);
+            let flight = Arc::new(Flight {
+                start: bytes.start,
+                end: bytes.end,
+                progress: watch::Sender::new(Progress::Flying(bytes.start)),
+                passengers: watch::Sender::new(0),
+            });
+            flights.push(Arc::clone(&flight));
+            (flight, route)
         };
+        let ticket = Ticket::new(self, &flight);
+        add(&shared.counters.fetches, 1);
         tokio::spawn(fly(
             Arc::clone(shared),
             Arc::clone(self),
@@ -167,26 +191,50 @@ impl XorbEntry {
         Ok(Some(ticket))
     }
 
-    fn join(&self, at: u64) -> Option<Ticket> {
+    fn join(self: &Arc<Self>, at: u64) -> Option<Ticket> {
         let flights = self.flights();
-        let flight = flights.iter().find(|flight| (flight.start..flight.end).contains(&at))?;
-        Some(Ticket::new(flight))
+        let flight = flights.iter().find(|flight| flight.brings(at))?;
+        Some(Ticket::new(self, flight))
     }
 
-    /// Return the chunk to begin with and where it starts: at `at` if the chunk there is known.
-    fn departure(&self, fetch: &Fetch, at: u64) -> (u32, u64) {
-        if at > fetch.bytes.start {
-            let known = self.cached.chunk_at(at).and_then(|index| self.cached.chunk(index));
-            if let Some(chunk) = known.filter(|chunk| chunk.start == at) {
-                return (chunk.index, at);
-            }
-            let before = self.cached.chunk_at(at.saturating_sub(1));
-            let before = before.and_then(|index| self.cached.chunk(index));
-            if let Some(chunk) = before.filter(|chunk| chunk.end == at) {
-                return (chunk.index.saturating_add(1), at);
-            }
+    /// Choose the bytes of a flight that brings `at`, all of it whole chunks, nothing that is held or on its way.
+    fn route(
+        &self,
+        file: &FileState,
+        fetch: &Fetch,
+        at: u64,
+        end: u64,
+        flights: &[Arc<Flight>],
+    ) -> (Range<u64>, Route) {
+        let known = self.cached.chunks(fetch.chunks.clone());
+        let (first_chunk, start) = departure(fetch, &known, at);
+        let mut last = fetch.bytes.end;
+        let is_boundary =
+            |at: u64| known.iter().any(|chunk| chunk.end == at) || file.addresses.is_edge(&self.cached.hash(), at);
+        if end > at && end < last && is_boundary(end) {
+            last = end;
         }
-        (fetch.chunks.start, fetch.bytes.start)
+        let held = known.iter().filter(|chunk| chunk.held).map(|chunk| chunk.start);
+        let others = flights
+            .iter()
+            .filter(|flight| flight.left_bytes() > 0)
+            .map(|flight| flight.start);
+        let last = held.chain(others).filter(|start| *start > at).fold(last, u64::min);
+        let route = Route {
+            first_chunk,
+            last_chunk: (last == fetch.bytes.end).then_some(fetch.chunks.end),
+        };
+        (start..last, route)
+    }
+}
+
+/// Return the chunk to begin with, and where it starts: the nearest known one at or before `at`.
+fn departure(fetch: &Fetch, known: &[ChunkInfo], at: u64) -> (u32, u64) {
+    let before = known.partition_point(|chunk| chunk.start <= at);
+    match before.checked_sub(1).and_then(|last| known.get(last)) {
+        Some(chunk) if chunk.end > at => (chunk.index, chunk.start),
+        Some(chunk) => (chunk.index.saturating_add(1), chunk.end),
+        None => (fetch.chunks.start, fetch.bytes.start),
     }
 }
 
@@ -211,6 +259,9 @@ async fn fly(shared: Arc<Shared>, entry: Arc<XorbEntry>, file: Arc<FileState>, f
             Err(Error::Client(ClientError::Cancelled))
         }
     };
+    if outcome.as_ref().is_err_and(Error::is_abandoned) {
+        add(&shared.counters.abandoned_fetches, 1);
+    }
     entry.flights().retain(|other| !Arc::ptr_eq(other, &flight));
     flight.progress.send_replace(Progress::Landed(outcome));
 }
@@ -255,7 +306,7 @@ impl Xorbs {
             flights: Mutex::default(),
         });
         table.insert(*xorb, Arc::downgrade(&entry));
-        if table.len() % 256 == 0 {
+        if table.len().is_multiple_of(256) {
             table.retain(|_, entry| entry.strong_count() > 0);
         }
         Ok(entry)

@@ -1,7 +1,10 @@
 //! What a flight does: bytes from the upstream, framed, decoded, hashed, written to the cache.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use xetway_cache::{Error as CacheError, NewChunk};
 use xetway_client::{Decoded, Error as ClientError, Frame, FrameParser, RangeBody, compute};
 
@@ -12,10 +15,12 @@ use crate::mirror::{Shared, blocking};
 use crate::sources::FileSource;
 use crate::stats::add;
 
-/// Stored bytes that are decoded and written together.
-const BATCH_BYTES: usize = 1 << 20;
-/// What a batch may take of the budget: its frames, and their raw bytes.
-const BATCH_BUDGET_BYTES: u64 = 4 << 20;
+/// Stored bytes, and raw bytes, that are decoded and written together.
+const BATCH_BYTES: u64 = 1 << 20;
+/// What a flight takes of the budget: a batch, its raw bytes, and the buffers that its frames lie in.
+const FLIGHT_BUDGET_BYTES: u64 = 4 << 20;
+/// A batch is passed on after this time, however small.
+const BATCH_AGE: Duration = Duration::from_millis(100);
 
 /// Bring the range of `flight` into the cache.
 pub(crate) async fn transfer(
@@ -28,158 +33,181 @@ pub(crate) async fn transfer(
     let (cache, bytes) = (shared.cache.clone(), flight.end - flight.start);
     blocking(move || cache.make_room(bytes)).await??;
     // Before the connection, and until the end: whoever holds a connection never waits for the budget.
-    let _permit = shared.http.budget().take(BATCH_BUDGET_BYTES).await;
-    let source = Arc::new(FileSource::new(Arc::clone(shared), Arc::clone(file)));
-    let mut body = RangeBody::new(
-        shared.http.clone(),
-        source,
-        entry.cached.hash(),
-        flight.start..flight.end,
-    );
-    let mut stored = Stored {
+    let _permit = shared.http.budget().take(FLIGHT_BUDGET_BYTES).await;
+    let mut feed = Feed::new(shared, entry, file, flight);
+    let mut landed = Landed {
         next_chunk: route.first_chunk,
         position: flight.start,
+        conflict_at: None,
     };
-    let mut parser = FrameParser::new(flight.start);
-    let mut batch = Batch::default();
     loop {
-        let filled = fill(&mut body, &mut parser, &mut batch).await?;
-        let outcome = match filled {
-            Filled::Bad(error) => Err(error),
-            Filled::More | Filled::End => store(shared, entry, &batch, &mut stored).await?,
+        let bad = match feed.next().await? {
+            Feeding::Batch(frames) => land(shared, entry, frames, &mut landed).await?.err(),
+            Feeding::Bad(error) => Some(error),
+            Feeding::End => break,
         };
-        match outcome {
-            Ok(()) => {
-                flight.report(stored.position);
-                batch.clear();
-                if matches!(filled_end(&parser, &body, flight), End::Reached) {
-                    break;
-                }
-            }
-            Err(error) => {
+        match bad {
+            None => flight.report(landed.position),
+            Some(error) => {
                 add(&shared.counters.retries, 1);
-                batch.clear();
-                parser = FrameParser::new(stored.position);
-                let given_up = body.restart(stored.position, error).await;
-                given_up.map_err(|error| wrong_chunks(entry, &error))?;
+                let restarted = feed.restart(landed.position, error).await;
+                restarted.map_err(|error| given_up(entry, &error))?;
             }
         }
     }
-    if route.last_chunk.is_some_and(|last| last != stored.next_chunk) {
-        let cached = Arc::clone(&entry.cached);
-        let chunks = route.first_chunk..stored.next_chunk;
-        blocking(move || cached.forget(chunks)).await??;
-        return Err(Error::UpstreamIntegrity {
-            what: format!("a range of xorb {}", entry.cached.hash()),
-            expected: format!(
-                "{} chunks",
-                route.last_chunk.unwrap_or_default().saturating_sub(route.first_chunk)
-            ),
-            actual: format!("{} chunks", stored.next_chunk.saturating_sub(route.first_chunk)),
-        });
-    }
-    let cached = Arc::clone(&entry.cached);
-    blocking(move || cached.prove_if_whole()).await??;
-    Ok(())
+    let (shared, cached) = (Arc::clone(shared), Arc::clone(&entry.cached));
+    blocking(move || {
+        if route.last_chunk.is_some_and(|last| last != landed.next_chunk) {
+            shared.forget(&cached, route.first_chunk..landed.next_chunk)?;
+            return Err(Error::UpstreamIntegrity {
+                what: format!("a range of xorb {}", cached.hash()),
+                expected: format!("chunks up to {}", route.last_chunk.unwrap_or_default()),
+                actual: format!("chunks up to {}", landed.next_chunk),
+            });
+        }
+        cached.prove_if_whole()?;
+        Ok(())
+    })
+    .await?
 }
 
 /// How far the cache has what the flight brings.
-struct Stored {
+struct Landed {
     next_chunk: u32,
     position: u64,
+    /// Where bytes differed from what was known, and were asked for again.
+    conflict_at: Option<u64>,
 }
 
-#[derive(Default)]
-struct Batch {
-    frames: Vec<Frame>,
-    bytes: usize,
-}
-
-impl Batch {
-    fn clear(&mut self) {
-        self.frames.clear();
-        self.bytes = 0;
-    }
-}
-
-enum Filled {
-    More,
-    End,
+enum Feeding {
+    Batch(Vec<Frame>),
     Bad(ClientError),
+    End,
 }
 
-enum End {
-    Reached,
-    Ahead,
+/// Whole chunks from the network, in batches.
+struct Feed {
+    body: RangeBody,
+    parser: FrameParser,
+    /// Frames that came with a batch that was full.
+    surplus: VecDeque<Frame>,
+    bad: Option<ClientError>,
+    ended: bool,
 }
 
-fn filled_end(parser: &FrameParser, body: &RangeBody, flight: &Flight) -> End {
-    if body.position() >= flight.end && parser.position() >= flight.end {
-        End::Reached
-    } else {
-        End::Ahead
-    }
-}
-
-/// Read frames until there are enough for a batch. An error is one of the network.
-async fn fill(body: &mut RangeBody, parser: &mut FrameParser, batch: &mut Batch) -> Result<Filled> {
-    while batch.bytes < BATCH_BYTES {
-        let Some(bytes) = body.next().await? else {
-            return Ok(parser.finish().map_or_else(Filled::Bad, |()| Filled::End));
-        };
-        match parser.push(bytes) {
-            Ok(frames) => {
-                batch.bytes += frames.iter().map(|frame| frame.stored.len()).sum::<usize>();
-                batch.frames.extend(frames);
-            }
-            Err(error) => return Ok(Filled::Bad(error)),
+impl Feed {
+    fn new(shared: &Arc<Shared>, entry: &XorbEntry, file: &Arc<FileState>, flight: &Flight) -> Self {
+        let source = Arc::new(FileSource::new(Arc::clone(shared), Arc::clone(file)));
+        let (http, xorb) = (shared.http.clone(), entry.cached.hash());
+        Self {
+            body: RangeBody::new(http, source, xorb, flight.start..flight.end),
+            parser: FrameParser::new(flight.start),
+            surplus: VecDeque::new(),
+            bad: None,
+            ended: false,
         }
     }
-    Ok(Filled::More)
+
+    async fn restart(&mut self, at: u64, because: ClientError) -> Result<(), ClientError> {
+        self.parser = FrameParser::new(at);
+        self.surplus.clear();
+        (self.bad, self.ended) = (None, false);
+        self.body.restart(at, because).await
+    }
+
+    /// Return what comes next. An error is one of the network, and final.
+    async fn next(&mut self) -> Result<Feeding> {
+        let mut frames = Vec::new();
+        let (mut stored, mut raw) = (0_u64, 0_u64);
+        let mut due: Option<Instant> = None;
+        loop {
+            while let Some(frame) = self.surplus.pop_front() {
+                let frame_stored = frame.stored.len() as u64;
+                let frame_raw = u64::from(frame.header.raw_bytes);
+                if !frames.is_empty() && (stored + frame_stored > BATCH_BYTES || raw + frame_raw > BATCH_BYTES) {
+                    self.surplus.push_front(frame);
+                    return Ok(Feeding::Batch(frames));
+                }
+                (stored, raw) = (stored + frame_stored, raw + frame_raw);
+                due.get_or_insert_with(|| Instant::now() + BATCH_AGE);
+                frames.push(frame);
+            }
+            if self.bad.is_some() || self.ended {
+                if !frames.is_empty() {
+                    return Ok(Feeding::Batch(frames));
+                }
+                return Ok(self.bad.take().map_or(Feeding::End, Feeding::Bad));
+            }
+            let received = match due {
+                // Nothing is lost when waiting is given up.
+                Some(due) => match tokio::time::timeout_at(due, self.body.next()).await {
+                    Ok(received) => received?,
+                    Err(_) => return Ok(Feeding::Batch(frames)),
+                },
+                None => self.body.next().await?,
+            };
+            self.ended = received.is_none();
+            let pushed = match received {
+                Some(bytes) => self.parser.push(bytes),
+                None => self.parser.finish().map(|()| Vec::new()),
+            };
+            match pushed {
+                Ok(pushed) => self.surplus.extend(pushed),
+                Err(error) => self.bad = Some(error),
+            }
+        }
+    }
 }
 
 /// Decode, hash and write a batch. The inner error says that the bytes are bad and worth reading again.
-async fn store(
+async fn land(
     shared: &Arc<Shared>,
     entry: &Arc<XorbEntry>,
-    batch: &Batch,
-    stored: &mut Stored,
+    frames: Vec<Frame>,
+    landed: &mut Landed,
 ) -> Result<Result<(), ClientError>> {
-    if batch.frames.is_empty() {
-        return Ok(Ok(()));
-    }
-    let decoded = match compute::decode(batch.frames.clone()).await {
+    let count = u32::try_from(frames.len()).unwrap_or(u32::MAX);
+    let bytes: u64 = frames.iter().map(|frame| frame.stored.len() as u64).sum();
+    let decoded = match compute::decode(frames).await {
         Ok(decoded) => decoded,
         Err(error) => return Ok(Err(error)),
     };
-    let (cached, first, start) = (Arc::clone(&entry.cached), stored.next_chunk, stored.position);
+    let (first, start) = (landed.next_chunk, landed.position);
+    let is_second = landed.conflict_at == Some(start);
+    let (counting, cached) = (Arc::clone(shared), Arc::clone(&entry.cached));
     let written = blocking(move || {
         let chunks: Vec<NewChunk<'_>> = decoded.iter().map(new_chunk).collect();
-        cached.append(first, start, &chunks)
+        match cached.append(first, start, &chunks) {
+            // The same again: then what was known is as likely to be wrong.
+            Err(CacheError::Conflict { .. }) if is_second => {
+                counting.resolve_conflict(&cached)?;
+                Ok(cached.append(first, start, &chunks))
+            }
+            outcome => Ok::<_, Error>(outcome),
+        }
     })
-    .await?;
-    match written {
+    .await??;
+    let (expected, actual) = match written {
         Ok(()) => {
-            stored.next_chunk = first.saturating_add(u32::try_from(batch.frames.len()).unwrap_or(u32::MAX));
-            stored.position = start + batch.bytes as u64;
-            add(&shared.counters.fetched_bytes, batch.bytes as u64);
-            Ok(Ok(()))
+            landed.next_chunk = first.saturating_add(count);
+            landed.position = start + bytes;
+            landed.conflict_at = None;
+            add(&shared.counters.fetched_bytes, bytes);
+            return Ok(Ok(()));
         }
-        Err(CacheError::Integrity { expected, actual, .. }) => Ok(Err(ClientError::Integrity {
-            what: "chunk of a xorb",
-            expected,
-            actual,
-        })),
+        Err(CacheError::Integrity { expected, actual, .. }) => (expected, actual),
         Err(CacheError::Conflict { known, actual, .. }) => {
-            shared.found_conflict(&entry.cached).await?;
-            Err(Error::UpstreamIntegrity {
-                what: format!("xorb {}", entry.cached.hash()),
-                expected: known,
-                actual,
-            })
+            landed.conflict_at = Some(start);
+            (known, actual)
         }
-        Err(error) => Err(error.into()),
-    }
+        Err(error) => return Err(error.into()),
+    };
+    add(&shared.counters.integrity_failures, 1);
+    Ok(Err(ClientError::Integrity {
+        what: "chunk of a xorb",
+        expected,
+        actual,
+    }))
 }
 
 fn new_chunk(chunk: &Decoded) -> NewChunk<'_> {
@@ -191,7 +219,7 @@ fn new_chunk(chunk: &Decoded) -> NewChunk<'_> {
 }
 
 /// Bytes that stay bad however often they are read are the upstream's fault.
-fn wrong_chunks(entry: &XorbEntry, error: &ClientError) -> Error {
+fn given_up(entry: &XorbEntry, error: &ClientError) -> Error {
     let (expected, actual) = match error {
         ClientError::Integrity { expected, actual, .. } => (expected.clone(), actual.clone()),
         ClientError::Format(problem) => ("chunks that decode".to_owned(), problem.to_string()),

@@ -13,17 +13,22 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod addresses;
 mod content;
+mod digests;
 mod error;
 mod files;
 mod flights;
+mod growing;
 mod landing;
+mod ledger;
 mod mirror;
 mod plain;
 mod plan;
 mod prefetch;
 mod proof;
 mod reader;
+mod registry;
 mod sources;
 mod stats;
 mod stream;

@@ -2,22 +2,23 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, RwLock};
 
 use xetway_cache::{Cache, Limits, Lock, PlainKey};
-use xetway_client::{Cas, Credentials, Error as ClientError, Fetch, Http, Secret};
+use xetway_client::{Credentials, Error as ClientError, Http, Secret};
 use xetway_core::Hash;
 use xetway_core::plan::{PlannedTerm, XorbFetch};
 
 use crate::content::ContentReader;
 use crate::error::{Error, Result};
-use crate::files::{FileState, Files};
+use crate::files::FileState;
 use crate::flights::Xorbs;
+use crate::ledger::{Ledger, PLAIN, viewer_of};
 use crate::plain::Plains;
-use crate::prefetch::{held_bytes, hold_file};
-use crate::reader::XorbReader;
-use crate::sources::FileSource;
+use crate::prefetch::{held_bytes, hold_file, prove_file, settle_small};
+use crate::reader::{Reading, XorbReader};
+use crate::registry::Files;
+use crate::sources::Stores;
 use crate::stats::{Counters, MirrorStats};
 use crate::stream::Stream;
 
@@ -79,39 +80,22 @@ pub struct Mirror(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) http: Http,
     pub(crate) cache: Cache,
+    pub(crate) ledger: Ledger,
     pub(crate) files: Files,
     pub(crate) xorbs: Xorbs,
     pub(crate) plains: Plains,
     pub(crate) counters: Counters,
+    pub(crate) stores: Stores,
+    /// Read while hashes are looked at and proven, written while chunks are forgotten.
+    pub(crate) judging: RwLock<()>,
     _lock: Lock,
 }
 
 impl Shared {
-    /// Return where byte `at` of a xorb comes from; asks for the plan again if that is not known.
-    pub(crate) async fn fetch_for(
-        self: &Arc<Self>,
-        file: &Arc<FileState>,
-        xorb: &Hash,
-        at: u64,
-        end: u64,
-    ) -> Result<Fetch> {
-        if let Some(fetch) = file.fetch_at(xorb, at, end) {
-            return Ok(fetch);
-        }
-        if file.cas().is_none() {
-            return Err(Error::NotCached {
-                what: format!("a range of file {}", file.hash),
-            });
-        }
-        let source = FileSource::new(Arc::clone(self), Arc::clone(file));
-        source.refresh().await?;
-        file.fetch_at(xorb, at, end).ok_or(Error::PlanLost { file: file.hash })
-    }
-
     fn file(&self, file: &Hash, credentials: Option<Credentials>) -> Arc<FileState> {
         let state = self.files.get(file);
         if let Some(credentials) = credentials {
-            state.set_cas(Cas::new(self.http.clone(), credentials));
+            state.addresses.set_cas(self.stores.get(&self.http, credentials));
         }
         state
     }
@@ -130,16 +114,17 @@ impl Mirror {
         let cache = Cache::open(root, limits)?;
         let lock = cache.lock()?;
         cache.clean_leftovers()?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // Microseconds: more than any run before can have counted up to.
-        let first_generation = u64::try_from(now.as_micros()).unwrap_or_default();
+        let ledger = Ledger::open(root)?;
         Ok(Self(Arc::new(Shared {
             http,
             cache,
-            files: Files::new(first_generation),
+            files: Files::new(ledger.clone()),
+            ledger,
             xorbs: Xorbs::default(),
             plains: Plains::default(),
             counters: Counters::default(),
+            stores: Stores::default(),
+            judging: RwLock::new(()),
             _lock: lock,
         })))
     }
@@ -153,8 +138,13 @@ impl Mirror {
         range: Option<Range<u64>>,
         credentials: Option<Credentials>,
     ) -> Result<Option<Planned>> {
+        if file == Hash::ZERO {
+            return Ok(Some(Planned::default()));
+        }
+        let may_ask = credentials.is_some();
         let state = self.0.file(&file, credentials);
-        self.0.plan_range(&state, range).await
+        let planned = self.0.plan_range(&state, range, may_ask).await?;
+        Ok(planned.map(|(planned, _)| planned))
     }
 
     /// Read stored bytes of a xorb, as a plan of `file` named them.
@@ -168,49 +158,85 @@ impl Mirror {
         bytes: Range<u64>,
         session: Option<String>,
     ) -> Result<Stream> {
-        let state = self.0.files.find(&file).ok_or(Error::PlanLost { file })?;
-        state.admit(&session, generation)?;
-        let entry = self.0.xorbs.get(&self.0, &xorb).await?;
-        let proven = state.is_proven() || Shared::is_range_proven(&entry, &bytes);
-        if !proven {
-            if state.is_suspect() {
-                hold_file(&self.0, &state, &|_, _| ()).await?;
+        let shared = &self.0;
+        let state = shared.files.get(&file);
+        let viewer = viewer_of(session.as_deref());
+        state.admit(viewer, generation)?;
+        // After a restart the plan is on disk.
+        let plan = shared
+            .file_plan(&state, state.addresses.cas().is_some())
+            .await
+            .map_err(|error| match error {
+                Error::NotCached { .. } => Error::PlanLost { file },
+                other => other,
+            })?;
+        if !plan.terms.iter().any(|term| term.xorb == xorb) {
+            return Err(Error::PlanLost { file });
+        }
+        let entry = shared.xorbs.get(shared, &xorb).await?;
+        let may_fetch = state.addresses.cas().is_some();
+        if !may_fetch && !entry.is_held(&bytes) {
+            return Err(Error::PlanLost { file });
+        }
+        let reading = Reading {
+            shared: Arc::clone(shared),
+            file: state,
+            viewer,
+            generation,
+            may_fetch,
+        };
+        let is_proven = || reading.file.is_proven() && entry.is_range_proven(&bytes);
+        if !is_proven() {
+            if reading.file.is_suspect() {
+                prove_file(shared, &reading.file, may_fetch).await?;
             } else if bytes.end - bytes.start <= SMALL_BYTES {
-                self.0.settle_small(&entry, &state, bytes.clone()).await?;
+                settle_small(&reading, &entry, bytes.clone()).await?;
             }
         }
-        let reader = XorbReader::new(Arc::clone(&self.0), entry, state, session, generation, bytes);
-        Ok(Stream::xorb(reader, proven))
+        let proven = is_proven();
+        Ok(Stream::xorb(XorbReader::new(reading, entry, bytes), proven))
     }
 
     /// Read content bytes of a file. Without credentials only what is held is read.
     pub async fn open_file(&self, file: Hash, range: Range<u64>, credentials: Option<Credentials>) -> Result<Stream> {
-        let state = self.0.file(&file, credentials);
-        let plan = self.0.file_plan(&state).await?;
-        if range.start > range.end || range.end > plan.size {
+        let shared = &self.0;
+        let may_fetch = credentials.is_some();
+        let state = shared.file(&file, credentials);
+        let size = match file {
+            Hash::ZERO => 0,
+            _ => shared.file_plan(&state, may_fetch).await?.size,
+        };
+        if range.start > range.end || range.end > size {
             return Err(Error::RangeOutside {
                 start: range.start,
                 end: range.end,
-                size: plan.size,
+                size,
             });
         }
         if range.start > 0 {
-            state.admit_to_rest(&None)?;
+            state.admit_to_rest()?;
         }
-        if !plan.proven && range.start < range.end {
-            let is_small = range == (0..plan.size) && plan.size <= SMALL_BYTES;
+        if !state.is_proven() && range.start < range.end {
+            let is_small = range == (0..size) && size <= SMALL_BYTES;
             if is_small || state.is_suspect() {
-                hold_file(&self.0, &state, &|_, _| ()).await?;
+                prove_file(shared, &state, may_fetch).await?;
             }
         }
-        let proven = state.is_proven();
-        let planned = self
-            .0
-            .plan_range(&state, Some(range.clone()))
-            .await?
-            .unwrap_or_default();
-        let reader = ContentReader::new(Arc::clone(&self.0), state, planned, &range);
-        Ok(Stream::content(reader, proven))
+        let planned = if range.start < range.end {
+            shared.plan_range(&state, Some(range.clone()), may_fetch).await?
+        } else {
+            None
+        };
+        let (planned, are_proven) = planned.unwrap_or_default();
+        let proven = are_proven && state.is_proven();
+        let reading = Reading {
+            shared: Arc::clone(shared),
+            file: state,
+            viewer: PLAIN,
+            generation: planned.generation,
+            may_fetch,
+        };
+        Ok(Stream::content(ContentReader::new(reading, planned, &range), proven))
     }
 
     /// Read bytes of a plain file; fetched from `source` if not held.
@@ -238,8 +264,12 @@ impl Mirror {
         credentials: Option<Credentials>,
         progress: impl Fn(u64, u64) + Send + Sync,
     ) -> Result<()> {
+        if file == Hash::ZERO {
+            return Ok(());
+        }
+        let may_fetch = credentials.is_some();
         let state = self.0.file(&file, credentials);
-        hold_file(&self.0, &state, &progress).await
+        hold_file(&self.0, &state, may_fetch, &progress).await
     }
 
     /// Hold all of a plain file, proven. `progress` is given bytes held and bytes in all.

@@ -6,51 +6,58 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 use xetway_cache::{Error as CacheError, PlainFile, PlainKey};
 use xetway_client::{Body, Error as ClientError, TransportKind};
+use xetway_core::Hash;
+use xetway_core::hash::data_hash;
 
 use crate::error::{Error, Result};
+use crate::growing::{transfer, unwatched};
+use crate::ledger::{Ledger, PLAIN, now_s};
 use crate::mirror::{PIECE_BYTES, PlainSource, Shared, blocking};
 use crate::stats::add;
 
 /// The end of a file that nobody gets before its digest agrees.
 const HELD_BACK_BYTES: u64 = 64 << 10;
-/// Bytes that are written together.
-const BATCH_BYTES: usize = 512 << 10;
-/// Share of the budget of one transfer.
-const BUDGET_BYTES: u64 = 2 << 20;
 /// A reader this far ahead of what is there does not wait for it.
 const FAR_AHEAD_BYTES: u64 = 16 << 20;
 /// How often a whole file is fetched again when its digest is wrong and nobody saw it.
-const TRIES: u32 = 3;
+pub(crate) const TRIES: u32 = 3;
 /// How long readers may not go on in a file of which wrong bytes were shown.
-const REFUSED_FOR: Duration = Duration::from_secs(3_600);
+const REFUSED_S: u64 = 3_600;
 
+/// How far a transfer is.
 #[derive(Clone, Debug)]
-enum Progress {
+pub(crate) enum Progress {
+    /// So many bytes are there.
     Flying(u64),
+    /// It ended.
     Landed(Result<()>),
 }
 
 /// A plain file in use.
 #[derive(Debug)]
 pub(crate) struct PlainEntry {
-    key: PlainKey,
-    file: Arc<PlainFile>,
+    pub(crate) key: PlainKey,
+    pub(crate) file: Arc<PlainFile>,
+    /// What the file is called where it is remembered who saw unproven bytes of it.
+    alias: Hash,
+    ledger: Ledger,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     transfer: Option<watch::Receiver<Progress>>,
+    /// Goes up when content was found wrong, shown or not: what was read before must be read again.
+    epoch: u64,
     /// Goes up when wrong bytes were shown.
     generation: u64,
     is_shown: bool,
-    refused_until: Option<Instant>,
 }
 
 impl PlainEntry {
@@ -64,7 +71,7 @@ impl PlainEntry {
         }
     }
 
-    fn wrong(&self, error: &CacheError) -> Error {
+    pub(crate) fn wrong(&self, error: &CacheError) -> Error {
         let (expected, actual) = match error {
             CacheError::Integrity { expected, actual, .. } => (expected.clone(), actual.clone()),
             other => (self.key.to_string(), other.to_string()),
@@ -79,10 +86,11 @@ impl PlainEntry {
     /// Follow the transfer under way, or start one.
     fn follow(self: &Arc<Self>, shared: &Arc<Shared>, source: &PlainSource) -> watch::Receiver<Progress> {
         let mut state = self.state();
-        if let Some(transfer) = &state.transfer {
-            if matches!(*transfer.borrow(), Progress::Flying(_)) && transfer.has_changed().is_ok() {
-                return transfer.clone();
-            }
+        if let Some(transfer) = &state.transfer
+            && matches!(*transfer.borrow(), Progress::Flying(_))
+            && transfer.has_changed().is_ok()
+        {
+            return transfer.clone();
         }
         let (sender, receiver) = watch::channel(Progress::Flying(self.file.len()));
         state.transfer = Some(receiver.clone());
@@ -100,163 +108,58 @@ impl PlainEntry {
         receiver
     }
 
-    fn note_shown(&self, generation: u64) -> Result<()> {
-        let mut state = self.state();
-        if state.generation != generation {
-            return Err(self.changed());
-        }
-        state.is_shown = true;
-        Ok(())
+    fn epoch(&self) -> u64 {
+        self.state().epoch
     }
-}
 
-/// Return when nobody but the file's own state watches for some seconds.
-async fn unwatched(sender: &watch::Sender<Progress>) {
-    let mut idle = 0;
-    while idle < 5 {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        idle = if sender.receiver_count() <= 1 { idle + 1 } else { 0 };
-    }
-}
-
-async fn transfer(
-    shared: &Arc<Shared>,
-    entry: &Arc<PlainEntry>,
-    source: &PlainSource,
-    sender: &watch::Sender<Progress>,
-) -> Result<()> {
-    let mut tried = 0;
-    loop {
-        tried += 1;
-        fetch(shared, entry, source, sender).await?;
-        let file = Arc::clone(&entry.file);
-        match blocking(move || file.finish()).await? {
-            Ok(()) => return Ok(()),
-            // Damage was found: what is missing is fetched again.
-            Err(CacheError::State { .. }) if tried <= TRIES => {}
-            Err(error @ CacheError::Integrity { .. }) => {
-                add(&shared.counters.integrity_failures, 1);
-                let mut state = entry.state();
-                if state.is_shown {
-                    state.is_shown = false;
-                    state.generation += 1;
-                    state.refused_until = Some(Instant::now() + REFUSED_FOR);
-                    return Err(entry.wrong(&error));
-                }
-                if tried >= TRIES {
-                    return Err(entry.wrong(&error));
-                }
+    /// Note that unproven bytes, read in `epoch`, are about to be shown; false if they must be read again.
+    async fn note_shown(self: &Arc<Self>, generation: u64, epoch: u64) -> Result<bool> {
+        let first = {
+            let mut state = self.state();
+            if state.generation != generation {
+                return Err(self.changed());
             }
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// Fetch from where the file on disk ends to its end.
-async fn fetch(
-    shared: &Arc<Shared>,
-    entry: &Arc<PlainEntry>,
-    source: &PlainSource,
-    sender: &watch::Sender<Progress>,
-) -> Result<()> {
-    let _permit = shared.http.budget().take(BUDGET_BYTES).await;
-    let size = entry.file.size();
-    let attempts = shared.http.options().attempts;
-    let mut failures = 0;
-    loop {
-        let start = entry.file.len();
-        if start >= size {
-            return Ok(());
-        }
-        let error = match fetch_once(shared, entry, source, sender, start).await {
-            Ok(()) => continue,
-            Err(Error::Client(error)) => error,
-            Err(other) => return Err(other),
-        };
-        failures = if entry.file.len() > start + (1 << 20) {
-            1
-        } else {
-            failures + 1
-        };
-        shared.http.back_off(failures, attempts, error).await?;
-    }
-}
-
-async fn fetch_once(
-    shared: &Arc<Shared>,
-    entry: &Arc<PlainEntry>,
-    source: &PlainSource,
-    sender: &watch::Sender<Progress>,
-    start: u64,
-) -> Result<()> {
-    let size = entry.file.size();
-    let range = (start > 0).then_some(start..size);
-    let mut body = shared.http.open(source.url.expose(), &source.headers, range).await?;
-    if body.total.is_some_and(|total| total != size) || (body.end != u64::MAX && body.end != size) {
-        return Err(Error::UpstreamIntegrity {
-            what: format!("file {}", entry.key),
-            expected: format!("{size} bytes"),
-            actual: format!("{} bytes", body.total.unwrap_or(body.end)),
-        });
-    }
-    let mut at = start;
-    let mut batch: Vec<Bytes> = Vec::new();
-    let mut batch_bytes = 0;
-    loop {
-        let piece = match body.next().await {
-            Ok(piece) => piece,
-            Err(error) => {
-                write(shared, entry, sender, &mut at, &mut batch).await?;
-                return Err(error.into());
+            if state.epoch != epoch {
+                return Ok(false);
             }
+            !std::mem::replace(&mut state.is_shown, true)
         };
-        let is_end = piece.is_none();
-        batch_bytes += piece.as_ref().map_or(0, Bytes::len);
-        batch.extend(piece);
-        if batch_bytes >= BATCH_BYTES || is_end {
-            write(shared, entry, sender, &mut at, &mut batch).await?;
-            batch_bytes = 0;
+        if first {
+            let entry = Arc::clone(self);
+            blocking(move || entry.ledger.shown(entry.alias, PLAIN)).await??;
+            if self.state().generation != generation {
+                return Err(self.changed());
+            }
         }
-        if is_end {
-            break;
-        }
+        Ok(true)
     }
-    if at < size {
-        let message = format!("the file ended at byte {at} of {size}");
-        return Err(ClientError::transport(TransportKind::Cut, String::new(), message).into());
-    }
-    Ok(())
-}
 
-async fn write(
-    shared: &Arc<Shared>,
-    entry: &Arc<PlainEntry>,
-    sender: &watch::Sender<Progress>,
-    at: &mut u64,
-    batch: &mut Vec<Bytes>,
-) -> Result<()> {
-    let (file, pieces, start) = (Arc::clone(&entry.file), std::mem::take(batch), *at);
-    let bytes: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
-    if bytes == 0 {
-        return Ok(());
+    /// Take note that the content was found wrong; returns whether any of it was shown. Blocking.
+    pub(crate) fn spoil(&self) -> Result<bool> {
+        let generation = {
+            let mut state = self.state();
+            state.epoch += 1;
+            if !std::mem::take(&mut state.is_shown) {
+                return Ok(false);
+            }
+            state.generation += 1;
+            state.generation
+        };
+        self.ledger.changed(self.alias, generation)?;
+        Ok(true)
     }
-    let written = blocking(move || {
-        let mut at = start;
-        for piece in pieces {
-            file.append(at, &piece)?;
-            at += piece.len() as u64;
-        }
-        Ok::<_, CacheError>(at)
-    })
-    .await?;
-    match written {
-        Ok(end) => *at = end,
-        Err(error @ CacheError::Integrity { .. }) => return Err(entry.wrong(&error)),
-        Err(error) => return Err(error.into()),
+
+    /// Take note that the content is proven, and so is what was shown. Blocking.
+    pub(crate) fn settle(&self) -> Result<()> {
+        self.state().is_shown = false;
+        self.ledger.settled(self.alias)
     }
-    add(&shared.counters.fetched_bytes, bytes);
-    sender.send_replace(Progress::Flying(entry.file.len()));
-    Ok(())
+
+    /// Whether wrong bytes were shown lately: who goes on now would add to them.
+    fn is_refused(&self) -> bool {
+        let found_s = self.ledger.file(&self.alias).poisoned.get(&PLAIN).copied();
+        found_s.is_some_and(|found_s| found_s + REFUSED_S > now_s())
+    }
 }
 
 /// Reads bytes of a plain file in order.
@@ -312,14 +215,15 @@ impl PlainReader {
                 there.min(file.size().saturating_sub(HELD_BACK_BYTES))
             };
             if self.at < limit.min(self.end) {
+                let epoch = self.entry.epoch();
                 let (reading, at) = (Arc::clone(&file), self.at);
-                let wanted = usize::try_from(limit.min(self.end) - at)
+                let piece_bytes = usize::try_from(limit.min(self.end) - at)
                     .unwrap_or(usize::MAX)
                     .min(PIECE_BYTES);
-                let bytes = blocking(move || reading.read(at, wanted)).await??;
+                let bytes = blocking(move || reading.read(at, piece_bytes)).await??;
                 if !bytes.is_empty() {
-                    if !proven {
-                        self.entry.note_shown(self.generation)?;
+                    if !proven && !self.entry.note_shown(self.generation, epoch).await? {
+                        continue;
                     }
                     if !waited {
                         add(&self.shared.counters.cache_hit_bytes, bytes.len() as u64);
@@ -345,10 +249,10 @@ impl PlainReader {
                 Progress::Flying(_) => {
                     let _ = progress.changed().await;
                     let state = progress.borrow().clone();
-                    if let Progress::Landed(Err(error)) = state {
-                        if !error.is_abandoned() {
-                            return Err(error);
-                        }
+                    if let Progress::Landed(Err(error)) = state
+                        && !error.is_abandoned()
+                    {
+                        return Err(error);
                     }
                 }
             }
@@ -378,10 +282,18 @@ impl Plains {
         if let Some(entry) = table.get(&key).and_then(Weak::upgrade) {
             return Ok(entry);
         }
+        let alias = data_hash(key.to_string().as_bytes());
+        let remembered = shared.ledger.file(&alias);
         let entry = Arc::new(PlainEntry {
             key,
             file,
-            state: Mutex::default(),
+            alias,
+            ledger: shared.ledger.clone(),
+            state: Mutex::new(State {
+                generation: remembered.generation,
+                is_shown: remembered.shown.contains_key(&PLAIN),
+                ..State::default()
+            }),
         });
         table.insert(key, Arc::downgrade(&entry));
         table.retain(|_, entry| entry.strong_count() > 0);
@@ -399,15 +311,14 @@ impl Shared {
         source: Option<PlainSource>,
     ) -> Result<PlainReader> {
         let entry = self.plains.get(self, key, size).await?;
-        let (generation, is_refused) = {
-            let state = entry.state();
-            let is_refused = state.refused_until.is_some_and(|until| Instant::now() < until);
-            (state.generation, is_refused)
-        };
-        if range.start > 0 && is_refused && !entry.file.is_proven() {
+        let generation = entry.state().generation;
+        if range.start > 0 && entry.is_refused() {
             return Err(entry.changed());
         }
-        let is_far = !entry.file.is_proven() && range.start > entry.file.len().saturating_add(FAR_AHEAD_BYTES);
+        // Never the end of a file: who gets that may believe that all is right.
+        let is_far = !entry.file.is_proven()
+            && range.end < size
+            && range.start > entry.file.len().saturating_add(FAR_AHEAD_BYTES);
         let direct = match &source {
             Some(source) if is_far && range.start < range.end => {
                 let opened = self

@@ -1,4 +1,7 @@
 //! Plans of byte ranges: made here from what is known of the chunks, or asked of the upstream.
+//!
+//! What the upstream says of a range must fit what it said of the whole file: that is what the file's
+//! hash proves. Positions inside terms that can't be compared yet are checked with the file.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,9 +17,30 @@ use crate::files::FileState;
 use crate::mirror::{Planned, Shared, blocking};
 use crate::stats::add;
 
+/// What the upstream said of a position inside a term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Claim {
+    /// Position of the term in the file's plan.
+    pub(crate) term: usize,
+    /// A chunk of it.
+    pub(crate) chunk: u32,
+    /// Raw bytes of the term before the chunk.
+    pub(crate) raw_before: u64,
+}
+
+/// The parts of a plan.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Parts {
+    offset_into_first: u64,
+    terms: Vec<PlannedTerm>,
+    fetches: Vec<XorbFetch>,
+    /// Whether all chunks are known and proven.
+    proven: bool,
+}
+
 impl Shared {
     /// Return the plan of a whole file: from memory, from disk, or from the upstream, which is asked once.
-    pub(crate) async fn file_plan(&self, file: &Arc<FileState>) -> Result<Arc<FilePlan>> {
+    pub(crate) async fn file_plan(&self, file: &Arc<FileState>, may_ask: bool) -> Result<Arc<FilePlan>> {
         if let Some(plan) = file.plan() {
             return Ok(plan);
         }
@@ -24,62 +48,105 @@ impl Shared {
         if let Some(plan) = file.plan() {
             return Ok(plan);
         }
-        let (cache, hash) = (self.cache.clone(), file.hash);
-        if let Some(plan) = blocking(move || cache.plan(&hash)).await?? {
-            file.set_plan(plan);
-        } else {
-            if file.cas().is_none() {
-                return Err(not_cached(&file.hash));
-            }
+        if !file.must_ask() {
+            let (cache, state) = (self.cache.clone(), Arc::clone(file));
+            let found = blocking(move || match cache.plan(&state.hash)? {
+                Some(plan) => state.adopt(plan),
+                None => Ok(()),
+            });
+            found.await??;
+        }
+        if file.plan().is_none() && may_ask {
             self.ask_upstream(file, None).await?;
         }
         file.plan().ok_or_else(|| not_cached(&file.hash))
     }
 
-    /// Keep a plan in memory and, if the disk has room, there.
-    pub(crate) async fn keep_plan(&self, file: &Arc<FileState>, plan: FilePlan) -> Result<()> {
-        file.set_plan(plan.clone());
-        let (cache, hash) = (self.cache.clone(), file.hash);
-        match blocking(move || cache.put_plan(&hash, &plan)).await? {
-            Ok(()) | Err(xetway_cache::Error::Full { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Plan `range` of a file; `None` if it starts past the end.
-    pub(crate) async fn plan_range(&self, file: &Arc<FileState>, range: Option<Range<u64>>) -> Result<Option<Planned>> {
-        let plan = self.file_plan(file).await?;
-        let range = range.unwrap_or(0..plan.size);
-        let range = range.start..range.end.min(plan.size);
-        if range.start > 0 && range.start >= plan.size {
-            return Ok(None);
-        }
-        let generation = file.generation();
-        let planned = |parts: Parts| Planned {
-            size: plan.size,
-            generation,
-            offset_into_first: parts.offset_into_first,
-            terms: parts.terms,
-            fetches: parts.fetches,
-        };
-        let (cache, known, wanted) = (self.cache.clone(), Arc::clone(&plan), range.clone());
-        if let Some(parts) = blocking(move || plan_known(&cache, &known, &wanted)).await?? {
-            add(&self.counters.local_plans, 1);
-            return Ok(Some(planned(parts)));
-        }
-        if file.cas().is_none() {
-            return Err(not_cached(&file.hash));
-        }
-        let whole = range == (0..plan.size);
-        if whole {
-            if let Some(parts) = plan_fetches(&plan, file) {
-                return Ok(Some(planned(parts)));
+    /// Plan `range` of a file; `None` if it starts past the end. Also says whether all chunks are known and proven.
+    pub(crate) async fn plan_range(
+        &self,
+        file: &Arc<FileState>,
+        range: Option<Range<u64>>,
+        may_ask: bool,
+    ) -> Result<Option<(Planned, bool)>> {
+        // Again if an answer does not fit: it may be of another layout, which is asked for then.
+        for _ in 0..3 {
+            let plan = self.file_plan(file, may_ask).await?;
+            let generation = file.generation();
+            let range = range.clone().unwrap_or(0..plan.size);
+            let range = range.start..range.end.min(plan.size);
+            if range.start > 0 && range.start >= plan.size {
+                return Ok(None);
+            }
+            let parts = self.parts(file, &plan, &range, may_ask).await?;
+            if let Some(parts) = parts.filter(|_| file.generation() == generation) {
+                let planned = Planned {
+                    size: plan.size,
+                    generation,
+                    offset_into_first: parts.offset_into_first,
+                    terms: parts.terms,
+                    fetches: parts.fetches,
+                };
+                return Ok(Some((planned, parts.proven)));
             }
         }
-        let asked = (!whole).then_some(range);
-        let answer = self.ask_upstream(file, asked).await?;
-        Ok(answer.map(|answer| planned(parts_of(answer))))
+        Err(Error::UpstreamIntegrity {
+            what: format!("the plan of a range of file {}", file.hash),
+            expected: "part of the plan of the file".to_owned(),
+            actual: "something else".to_owned(),
+        })
     }
+
+    /// Return the parts for a range; `None` if the upstream's answer does not fit the plan of the file.
+    async fn parts(
+        &self,
+        file: &Arc<FileState>,
+        plan: &Arc<FilePlan>,
+        range: &Range<u64>,
+        may_ask: bool,
+    ) -> Result<Option<Parts>> {
+        let (cache, known, wanted) = (self.cache.clone(), Arc::clone(plan), range.clone());
+        if let Some((parts, claim)) = blocking(move || plan_known(&cache, &known, &wanted, !may_ask)).await?? {
+            add(&self.counters.local_plans, 1);
+            if let Some(claim) = claim {
+                file.claim(claim);
+            }
+            return Ok(Some(parts));
+        }
+        if !may_ask {
+            return Err(not_cached(&file.hash));
+        }
+        if let Some(parts) = remembered(file, plan, range) {
+            return Ok(Some(parts));
+        }
+        let _planning = file.planning.lock().await;
+        if let Some(parts) = remembered(file, plan, range) {
+            return Ok(Some(parts));
+        }
+        if *range == (0..plan.size) {
+            // Its addresses are not known: it was on disk.
+            self.ask_upstream(file, None).await?;
+            let now = file.plan();
+            return Ok(now
+                .filter(|now| now.terms == plan.terms)
+                .and_then(|_| plan_fetches(plan, file)));
+        }
+        let answer = self.ask_upstream(file, Some(range.clone())).await?;
+        let fit = answer.and_then(|answer| fits(plan, range, &answer).ok().map(|claim| (parts_of(answer), claim)));
+        let Some((parts, claim)) = fit else {
+            self.ask_upstream(file, None).await?;
+            return Ok(None);
+        };
+        let is_kept = file.set_answer(plan, range.clone(), &parts, claim);
+        Ok(is_kept.then_some(parts))
+    }
+}
+
+fn remembered(file: &FileState, plan: &FilePlan, range: &Range<u64>) -> Option<Parts> {
+    if *range == (0..plan.size) {
+        return plan_fetches(plan, file);
+    }
+    file.answer(range)
 }
 
 fn not_cached(file: &Hash) -> Error {
@@ -88,19 +155,68 @@ fn not_cached(file: &Hash) -> Error {
     }
 }
 
-#[derive(Default)]
-struct Parts {
-    offset_into_first: u64,
-    terms: Vec<PlannedTerm>,
-    fetches: Vec<XorbFetch>,
+/// Check that an answer for `range` is part of the plan of the file.
+fn fits(plan: &FilePlan, range: &Range<u64>, answer: &Reconstruction) -> Result<Option<Claim>, ()> {
+    let start = range.start.checked_sub(answer.offset_into_first).ok_or(())?;
+    let (mut at, mut term_start) = (0, 0_u64);
+    for (index, term) in plan.terms.iter().enumerate() {
+        let term_end = term_start + u64::from(term.unpacked_bytes);
+        at = index;
+        if range.start < term_end {
+            break;
+        }
+        term_start = term_end;
+    }
+    let wholes = plan.terms.get(at..).unwrap_or_default();
+    let whole_first = wholes.first().ok_or(())?;
+    let first = answer.terms.first().ok_or(())?;
+    let raw_before = start.checked_sub(term_start).ok_or(())?;
+    let last_index = answer.terms.len().checked_sub(1).ok_or(())?;
+    for (index, part) in answer.terms.iter().enumerate() {
+        let whole = wholes.get(index).ok_or(())?;
+        let begins = index == 0 || part.start == whole.start;
+        let ends = index == last_index || part.end == whole.end;
+        let is_inside = whole.start <= part.start && part.start < part.end && part.end <= whole.end;
+        let is_whole = part.start == whole.start && part.end == whole.end;
+        if part.xorb != whole.xorb || !begins || !ends || !is_inside {
+            return Err(());
+        }
+        if (is_whole && part.unpacked_bytes != whole.unpacked_bytes) || part.unpacked_bytes > whole.unpacked_bytes {
+            return Err(());
+        }
+    }
+    let begins_right = match (first.start == whole_first.start, first.end == whole_first.end) {
+        (true, _) => raw_before == 0,
+        (false, true) => raw_before == u64::from(whole_first.unpacked_bytes - first.unpacked_bytes),
+        (false, false) => raw_before < u64::from(whole_first.unpacked_bytes),
+    };
+    if !begins_right || start + answer.raw_bytes() < range.end {
+        return Err(());
+    }
+    Ok((first.start != whole_first.start).then_some(Claim {
+        term: at,
+        chunk: first.start,
+        raw_before,
+    }))
 }
 
-/// Plan a range from the chunks known; `None` if one that it touches is not.
-fn plan_known(cache: &Cache, plan: &FilePlan, range: &Range<u64>) -> Result<Option<Parts>> {
-    let mut parts = Parts::default();
+/// Plan a range from the chunks known; `None` if one that it touches is not, or is not held and has to be.
+///
+/// Also returns what it says of a position inside a term.
+fn plan_known(
+    cache: &Cache,
+    plan: &FilePlan,
+    range: &Range<u64>,
+    must_hold: bool,
+) -> Result<Option<(Parts, Option<Claim>)>> {
+    let mut parts = Parts {
+        proven: true,
+        ..Parts::default()
+    };
+    let mut claim = None;
     let mut ranges = Fetches::default();
     let mut term_start = 0_u64;
-    for term in &plan.terms {
+    for (term_index, term) in plan.terms.iter().enumerate() {
         let term_end = term_start + u64::from(term.unpacked_bytes);
         if term_end > range.start && term_start < range.end {
             let chunks = cache.xorb(&term.xorb)?.chunks(term.start..term.end);
@@ -112,6 +228,10 @@ fn plan_known(cache: &Cache, plan: &FilePlan, range: &Range<u64>) -> Result<Opti
             for chunk in &chunks {
                 let end = at + u64::from(chunk.raw_bytes);
                 if end > range.start && at < range.end {
+                    if must_hold && !chunk.held {
+                        return Ok(None);
+                    }
+                    parts.proven &= chunk.proven;
                     let first = PlannedTerm {
                         xorb: term.xorb,
                         unpacked_bytes: 0,
@@ -120,8 +240,13 @@ fn plan_known(cache: &Cache, plan: &FilePlan, range: &Range<u64>) -> Result<Opti
                     };
                     if kept.is_none() && parts.terms.is_empty() {
                         parts.offset_into_first = range.start.saturating_sub(at);
+                        claim = (chunk.index != term.start).then_some(Claim {
+                            term: term_index,
+                            chunk: chunk.index,
+                            raw_before: at - term_start,
+                        });
                     }
-                    let (planned, bytes) = kept.get_or_insert_with(|| (first, chunk.start..chunk.end));
+                    let (planned, bytes) = kept.get_or_insert((first, chunk.start..chunk.end));
                     planned.end = chunk.index.saturating_add(1);
                     planned.unpacked_bytes = planned.unpacked_bytes.saturating_add(chunk.raw_bytes);
                     bytes.end = chunk.end;
@@ -139,37 +264,36 @@ fn plan_known(cache: &Cache, plan: &FilePlan, range: &Range<u64>) -> Result<Opti
         term_start = term_end;
     }
     parts.fetches = ranges.finish();
-    Ok(Some(parts))
+    Ok(Some((parts, claim)))
 }
 
 /// Plan a whole file from the addresses known; `None` if one is missing.
 fn plan_fetches(plan: &FilePlan, file: &FileState) -> Option<Parts> {
     let mut ranges = Fetches::default();
     for term in &plan.terms {
-        let fetch = file.fetch_of(term)?;
+        let fetch = file.addresses.fetch_of(term)?;
         ranges.add(term.xorb, fetch.chunks, fetch.bytes);
     }
     Some(Parts {
         offset_into_first: 0,
         terms: plan.terms.clone(),
         fetches: ranges.finish(),
+        proven: false,
     })
 }
 
 fn parts_of(answer: Reconstruction) -> Parts {
     let mut ranges = Fetches::default();
     for term in &answer.terms {
-        for fetch in answer.fetches.get(&term.xorb).into_iter().flatten() {
-            if fetch.chunks.start <= term.start && term.end <= fetch.chunks.end {
-                ranges.add(term.xorb, fetch.chunks.clone(), fetch.bytes.clone());
-                break;
-            }
+        if let Some(fetch) = answer.fetch_for(term) {
+            ranges.add(term.xorb, fetch.chunks.clone(), fetch.bytes.clone());
         }
     }
     Parts {
         offset_into_first: answer.offset_into_first,
         terms: answer.terms,
         fetches: ranges.finish(),
+        proven: false,
     }
 }
 

@@ -11,33 +11,104 @@ use xetway_core::plan::{FetchRange, PlannedTerm};
 use crate::error::{Error, Result};
 use crate::files::FileState;
 use crate::flights::XorbEntry;
-use crate::mirror::Shared;
+use crate::ledger::NAMELESS;
+use crate::mirror::{Shared, blocking};
 use crate::proof::Verdict;
+use crate::reader::Reading;
+
+/// How often wrong content is fetched before the upstream is given up on.
+const TRIES: u32 = 3;
 
 /// Bring all of a file to the cache and prove it. `progress` is given content bytes held, and in all.
 pub(crate) async fn hold_file(
     shared: &Arc<Shared>,
     file: &Arc<FileState>,
+    may_fetch: bool,
     progress: &(dyn Fn(u64, u64) + Send + Sync),
 ) -> Result<()> {
-    const TRIES: u32 = 3;
-    let mut tried = 0;
-    loop {
-        tried += 1;
-        let shown = file.is_shown();
-        match hold_once(shared, file, progress).await {
-            Err(Error::UpstreamIntegrity { .. }) if tried < TRIES && !shown => {}
-            outcome => return outcome,
+    let _holding = file.holding.lock().await;
+    for _ in 0..TRIES {
+        prove(shared, file, may_fetch, progress).await?;
+        let Some(plan) = file.plan() else { continue };
+        let (counting, size) = (Arc::clone(shared), plan.size);
+        let held = blocking(move || held_bytes(&counting, &plan.terms)).await??;
+        if held >= size {
+            return Ok(());
         }
+    }
+    // What was brought first was evicted for what came last.
+    Err(Error::Cache(xetway_cache::Error::Full {
+        wanted_bytes: file.plan().map_or(0, |plan| plan.size),
+        evictable_bytes: 0,
+    }))
+}
+
+/// Bring what is not known of a file, and prove it. Not all of it need be held then.
+pub(crate) async fn prove_file(shared: &Arc<Shared>, file: &Arc<FileState>, may_fetch: bool) -> Result<()> {
+    let _holding = file.holding.lock().await;
+    if file.is_proven() {
+        return Ok(());
+    }
+    prove(shared, file, may_fetch, &|_, _| ()).await
+}
+
+async fn prove(
+    shared: &Arc<Shared>,
+    file: &Arc<FileState>,
+    may_fetch: bool,
+    progress: &(dyn Fn(u64, u64) + Send + Sync),
+) -> Result<()> {
+    let mut wrong = 0;
+    let mut evicted = 0;
+    loop {
+        if let Some(error) = file.given_up() {
+            return Err(error);
+        }
+        match hold_once(shared, file, may_fetch, progress).await {
+            Ok(Verdict::Proven) => return Ok(()),
+            Ok(Verdict::Incomplete) => {
+                evicted += 1;
+                if evicted >= TRIES {
+                    return Err(Error::NotCached {
+                        what: format!(
+                            "part of file {}, which was evicted before it was proven, and therefore",
+                            file.hash
+                        ),
+                    });
+                }
+            }
+            // It shows nothing to anyone itself: those who saw something are refused, and it goes on.
+            Err(error @ (Error::UpstreamIntegrity { .. } | Error::ContentChanged { .. })) => {
+                wrong += 1;
+                if wrong >= TRIES {
+                    let error = as_integrity(file, error);
+                    file.give_up(&error);
+                    return Err(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn as_integrity(file: &FileState, error: Error) -> Error {
+    match error {
+        Error::ContentChanged { what } => Error::UpstreamIntegrity {
+            what,
+            expected: file.hash.to_hex(),
+            actual: "something else, each time it was fetched".to_owned(),
+        },
+        other => other,
     }
 }
 
 async fn hold_once(
     shared: &Arc<Shared>,
     file: &Arc<FileState>,
+    may_fetch: bool,
     progress: &(dyn Fn(u64, u64) + Send + Sync),
-) -> Result<()> {
-    let planned = shared.plan_range(file, None).await?.unwrap_or_default();
+) -> Result<Verdict> {
+    let (planned, _) = shared.plan_range(file, None, may_fetch).await?.unwrap_or_default();
     let ranges: Vec<(Hash, FetchRange)> = planned
         .fetches
         .iter()
@@ -48,6 +119,13 @@ async fn hold_once(
         0 => planned.size,
         _ => u64::try_from(u128::from(planned.size) * u128::from(held) / u128::from(total)).unwrap_or(planned.size),
     };
+    let reading = Reading {
+        shared: Arc::clone(shared),
+        file: Arc::clone(file),
+        viewer: NAMELESS,
+        generation: planned.generation,
+        may_fetch,
+    };
     let mut held = 0;
     progress(0, planned.size);
     let mut waiting = Started::default();
@@ -55,12 +133,10 @@ async fn hold_once(
     loop {
         while waiting.0.len() < shared.http.limiter().limit().clamp(2, 16) {
             let Some((xorb, range)) = ranges.next() else { break };
-            let (shared, file) = (Arc::clone(shared), Arc::clone(file));
+            let reading = reading.clone();
             waiting.0.push_back(tokio::spawn(async move {
-                let entry = shared.xorbs.get(&shared, &xorb).await?;
-                shared
-                    .hold_range(&entry, &file, range.byte_start..range.byte_end)
-                    .await?;
+                let entry = reading.shared.xorbs.get(&reading.shared, &xorb).await?;
+                entry.hold_range(&reading, range.byte_start..range.byte_end).await?;
                 Ok(range.byte_end - range.byte_start)
             }));
         }
@@ -71,15 +147,7 @@ async fn hold_once(
         waiting.0.pop_front();
         progress(content(held), planned.size);
     }
-    match shared.check(file).await? {
-        Verdict::Proven => Ok(()),
-        Verdict::Incomplete => Err(Error::NotCached {
-            what: format!(
-                "part of file {}, which was evicted before it was proven, and therefore",
-                file.hash
-            ),
-        }),
-    }
+    shared.check(file).await
 }
 
 /// Ranges on their way, in order; dropping it stops them.
@@ -106,26 +174,14 @@ pub(crate) fn held_bytes(shared: &Shared, terms: &[PlannedTerm]) -> Result<u64> 
     Ok(held)
 }
 
-impl Shared {
-    /// Fetch and prove a small range that is not proven yet before any of it is shown.
-    ///
-    /// Wrong content that nobody has seen is fetched again, unnoticed.
-    pub(crate) async fn settle_small(
-        self: &Arc<Self>,
-        entry: &Arc<XorbEntry>,
-        file: &Arc<FileState>,
-        bytes: Range<u64>,
-    ) -> Result<()> {
-        const TRIES: u32 = 3;
-        let mut tried = 0;
-        loop {
-            tried += 1;
-            let shown = file.is_shown();
-            self.hold_range(entry, file, bytes.clone()).await?;
-            match self.check(file).await {
-                Err(Error::UpstreamIntegrity { .. }) if tried < TRIES && !shown => {}
-                outcome => return outcome.map(drop),
-            }
-        }
+/// Fetch a small range that is not proven yet, and check the file, before any of the range is shown.
+///
+/// Wrong content that nobody has seen is fetched again, unnoticed.
+pub(crate) async fn settle_small(reading: &Reading, entry: &Arc<XorbEntry>, bytes: Range<u64>) -> Result<()> {
+    entry.hold_range(reading, bytes).await?;
+    match reading.shared.check(&reading.file).await {
+        // Nobody saw it: the file is suspect now, and will be whole and right before any of it is shown.
+        Ok(_) | Err(Error::UpstreamIntegrity { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }
