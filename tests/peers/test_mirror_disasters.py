@@ -58,7 +58,7 @@ def download_with_kills(kills: int, seed: str, site: Site, make_mirror, repo: st
         if held_bytes(site.mirror) > 0.7 * SIZE:  # begin anew, with an empty cache
             assert site.mirror.stop() == 0
             run_xetway(site.mirror.data, "cache", "verify")
-            run_xetway(site.mirror.data, "cache", "prune", "--max-size", "0")
+            run_xetway(site.mirror.data, "cache", "prune", "--all")
             site.mirror = again(site.mirror, site.upstream, make_mirror)
         target = tmp_path / f"got-{number}"
         user = site.user(**IMPATIENT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from xetway.cli.printable import printable
 from xetway.cli.progress import Lines, Quiet, Shown, observer
 from xetway.cli.sizes import count, size_text
 from xetway.transfer.results import Progress
@@ -39,3 +40,18 @@ def test_total_never_goes_back(capsys: pytest.CaptureFixture[str]) -> None:
     seen = capsys.readouterr()
     assert "[bold]waiting[/bold]" in seen.err, "names of files are not markup"
     assert seen.out == ""
+
+
+def test_names_of_files_do_not_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a\x1b]0;title\x07\x9b2J\u202etxt"
+    assert printable(name) == "a\ufffd]0;title\ufffd\ufffd2J\ufffdtxt"
+    assert printable("fr\u00e4nkische modelle \u6a21.bin") == "fr\u00e4nkische modelle \u6a21.bin"
+    with Shown("Downloading") as shown:
+        shown.planned({name: 1, "b": 1})
+        shown.started(name)
+        shown.noted(name)
+        assert all("\x1b" not in task.description for task in shown._bars.tasks)
+    Lines().noted(name)
+    seen = capsys.readouterr().err
+    assert "\x1b]0" not in seen
+    assert "\x9b" not in seen

@@ -30,6 +30,18 @@ def test_listing_reads_every_page_from_our_endpoint_only() -> None:
     assert all(headers["authorization"] == f"Bearer {TOKEN}" for _, _, headers, _ in wire.sent)
 
 
+@pytest.mark.parametrize("link", ["x:@evil.test/p", "x:.evil.test/p", "x::8080/p", "x:", "http://["])
+def test_a_link_cannot_make_our_endpoint_another_host(link: str) -> None:
+    wire = FakeWire({})
+    wire.answers["/api/models/org/model/tree/"] = Answer(
+        200, [("link", f'<{link}>; rel="next"')], b"[]", ENDPOINT + "/x"
+    )
+    with pytest.raises(FormatError) as refused:
+        run(wire.hub().tree(REPO, COMMIT))
+    assert refused.value.code == "bad_hub_answer"
+    assert len(wire.asked) == 1
+
+
 def test_listing_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     import xetway.transfer.hub as module
 

@@ -60,6 +60,7 @@ def test_no_revision(revision: str) -> None:
 ANYWHERE = [
     "", "/etc/passwd", "..", "../x", "a/../../x", "a//b", "./a", "a/.", "C:\\x", "C:/x", "c:x", "a\\..\\x",
     "\\\\host\\x", "a\0b", "a\nb", "a/", "x" * 5_000, "a\ud800b",
+    "a\x9b2J", ".git/config", "a/.GIT/hooks/x", ".git. ", "git~1/config",
 ]  # fmt: skip
 ON_WINDOWS = [
     "con",
@@ -94,7 +95,8 @@ def test_names_that_windows_takes_for_something_else(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["a", "a/b/c.bin", "..a", "a..b/c", "übung 100%+#.txt", "console.txt", ".gitattributes"]
+    "path",
+    ["a", "a/b/c.bin", "..a", "a..b/c", "übung 100%+#.txt", "console.txt", ".gitattributes", ".github/x", "a.git"],
 )
 @pytest.mark.parametrize("windows", [True, False])
 def test_ordinary_paths(path: str, windows: bool) -> None:

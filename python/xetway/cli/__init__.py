@@ -49,5 +49,7 @@ def run(arguments: list[str], users_umask: int | None = None) -> int:
 
 
 def _failed(message: str, code: int) -> int:
-    print(f"xetway: {' '.join(message.split())}", file=sys.stderr)
+    from xetway.cli.printable import printable  # noqa: PLC0415
+
+    print(f"xetway: {printable(' '.join(message.split()))}", file=sys.stderr)
     return code

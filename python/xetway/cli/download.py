@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xetway.cli.printable import printable
 from xetway.cli.transfer import (
     network_options,
     open_hub,
@@ -167,7 +168,8 @@ async def _foresee(chosen: Chosen, target: Target, as_json: bool, verify: bool) 
         })  # fmt: skip
         return 0
     for file in chosen.files:
-        click.echo(f"{'present' if file.path in there else 'missing':8}  {size_text(file.size):>10}  {file.path}")
+        state = "present" if file.path in there else "missing"
+        click.echo(f"{state:8}  {size_text(file.size):>10}  {printable(file.path)}")
     total = size_text(sum(file.size for file in missing))
     click.echo(f"{count(len(missing), 'file')} to download, {total}", err=True)
     return 0

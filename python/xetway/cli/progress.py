@@ -9,6 +9,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from xetway.cli.printable import printable
 from xetway.transfer.results import Observer, Progress
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Lines(Quiet):
 
     def noted(self, text: str) -> None:
         """As `Observer.noted`."""
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 class Shown(Quiet):
@@ -88,7 +89,7 @@ class Shown(Quiet):
     def started(self, path: str) -> None:
         """As `Observer.started`."""
         if len(self._sizes) > 1:
-            name = path if len(path) <= _NAME_WIDTH else f"...{path[3 - _NAME_WIDTH :]}"
+            name = printable(path if len(path) <= _NAME_WIDTH else f"...{path[3 - _NAME_WIDTH :]}")
             self._tasks[path] = self._bars.add_task(f"  {name}", total=self._sizes.get(path))
 
     def progressed(self, progress: Progress) -> None:
@@ -104,7 +105,7 @@ class Shown(Quiet):
 
     def noted(self, text: str) -> None:
         """As `Observer.noted`."""
-        self._bars.console.print(text, markup=False, highlight=False)
+        self._bars.console.print(printable(text), markup=False, highlight=False)
 
     def _set(self, path: str, written: int) -> None:
         # What is read again after a failure must not take a bar back.

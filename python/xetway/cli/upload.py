@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from xetway.cli.printable import printable
 from xetway.cli.transfer import (
     network_options,
     open_hub,
@@ -128,4 +129,4 @@ def _tell(done: Uploaded, took_s: float, *, quiet: bool, as_json: bool) -> None:
         if not done.committed:
             parts.append("nothing to commit")
         click.echo(f"{', '.join(parts)}, in {took_s:.1f} s", err=True)
-    click.echo(done.pull_request_url or done.commit_url)
+    click.echo(printable(done.pull_request_url or done.commit_url))

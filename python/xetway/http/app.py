@@ -208,14 +208,14 @@ class Application:
         left = asyncio.create_task(request.client_leaves())
         try:
             while piece:
-                for start in range(0, len(piece), _SEND_BYTES):
-                    part = piece[start : start + _SEND_BYTES]
-                    async with asyncio.timeout(SEND_IDLE_S):
+                async with asyncio.timeout(SEND_IDLE_S):
+                    for start in range(0, len(piece), _SEND_BYTES):
+                        part = piece[start : start + _SEND_BYTES]
                         await send({"type": "http.response.body", "body": part, "more_body": True})
-                    if left.done():
-                        outcome.note = " client left"
-                        return
-                    outcome.sent_bytes += len(part)
+                        if left.done():
+                            outcome.note = " client left"
+                            return
+                        outcome.sent_bytes += len(part)
                 if isinstance(response.pieces, PieceReader):
                     piece = await anext(body, b"")
                     continue

@@ -17,17 +17,16 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from xetway.errors import RequestError
 from xetway.http.threads import run
 from xetway.mirror.callers import PUBLIC, Caller
 from xetway.mirror.counters import Counters
 from xetway.mirror.file_table import FileTable
 from xetway.mirror.flights import Flights
-from xetway.mirror.listings import files_of, without_stars
+from xetway.mirror.listings import About, files_of, is_sound, without_stars
 from xetway.mirror.names import RepoKey, is_commit
 from xetway.mirror.refusals import Refused
 from xetway.mirror.storage import Kept, Storage, answer_key
-from xetway.mirror.upstream import TROUBLE, Answer, Upstream, not_cached
+from xetway.mirror.upstream import TROUBLE, Answer, Upstream, bad_answer, not_cached
 from xetway.mirror.visibility import RECHECK_S, Visibility
 
 logger = logging.getLogger("xetway")
@@ -46,7 +45,7 @@ class Question(msgspec.Struct, frozen=True):
     target: str
     repo: RepoKey | None = None
     revision: str | None = None
-    about: Literal["description", "listing", "nothing"] = "nothing"
+    about: About = "nothing"
     method: Literal["GET", "POST"] = "GET"
     body: bytes = b""
     content_type: str = ""
@@ -57,6 +56,11 @@ class Question(msgspec.Struct, frozen=True):
     def is_immutable(self) -> bool:
         """Whether the answer can never change."""
         return self.revision is not None and is_commit(self.revision) and not self.varies
+
+    def key(self, audience: str) -> bytes:
+        """What its answer for an audience is kept under: all that the upstream is sent."""
+        body = self.body if self.method == "GET" else self.content_type.encode() + b"\n" + self.body
+        return answer_key(audience, self.method, self.target, body)
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -106,7 +110,7 @@ class Answers:
             audience, holds = await self._visibility.guess(repo, caller)
         else:
             audience, holds = await self._visibility.audience(repo, caller), True
-        key = answer_key(audience, question.method, question.target, question.body)
+        key = question.key(audience)
         kept = await run(self._storage.answer, key)
         if kept is not None and holds and self._is_fresh(question, kept, caller, audience):
             return self._served(kept, "hit", audience)
@@ -145,6 +149,12 @@ class Answers:
             return self._served(now, "revalidated", audience)
         if answer.status != 200:
             return await self._other(question, caller, kept, audience, answer)
+        is_read = question.about != "nothing" or question.is_immutable
+        if is_read and not await run(is_sound, question.about, answer.body):
+            if kept is None or not self._is_usable(kept):
+                raise bad_answer(f"what it gave for {question.target.partition('?')[0]} is not a Hub's")
+            logger.warning("the upstream's answer cannot be used, serving what is kept")
+            return self._served(kept, "stale", audience)
         return await self._keep(question, caller, audience, answer)
 
     async def _other(
@@ -154,9 +164,7 @@ class Answers:
             logger.warning("the upstream answered %d, serving what is kept", answer.status)
             return self._served(kept, "stale", audience)
         if answer.status < 400:
-            raise RequestError(
-                f"the upstream answered {answer.status}, which leads elsewhere", code="bad_upstream_answer", status=502
-            )
+            raise bad_answer(f"a {answer.status} leads elsewhere")
         refused = Refused(answer)
         self._counters.add("answers", "refused")
         if question.repo is not None and refused.loses_access(is_description=question.about == "description"):
@@ -173,7 +181,7 @@ class Answers:
             body = await run(without_stars, body)
         headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
         kept = Kept(headers, body, answer.headers.get("etag"), self._storage.now_s())
-        key = answer_key(audience, question.method, question.target, question.body)
+        key = question.key(audience)
         await run(self._store, question, key, audience, kept)
         return self._served(kept, "miss", audience)
 
@@ -192,7 +200,7 @@ class Answers:
             self._files.keep_ref(audience, question.repo, question.revision or "main", commit)
         if question.about == "listing":
             is_public = audience == PUBLIC
-            is_all = is_public and question.lists_all and 'rel="next"' not in kept.headers.get("link", "")
+            is_all = is_public and question.lists_all and "link" not in kept.headers
             found = files_of(kept.body, commit, kept.checked_at, is_public=is_public)
             self._files.keep(audience, question.repo, "resolve", found, commit if is_all else None)
 

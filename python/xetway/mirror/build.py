@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
@@ -21,8 +22,12 @@ from xetway.mirror.ports import Native
 from xetway.mirror.precedence import AsyncHandler, behind, called, guarded
 from xetway.settings import Settings
 
+logger = logging.getLogger("xetway")
+
 _LEAST_FREE_BYTES = 1 << 30
 _LEAST_FREE_SHARE = 0.05
+# A xorb has 64 MiB, and several are in use at a time.
+_SMALL_CACHE_BYTES = 1 << 30
 
 
 class MirrorRoutes:
@@ -70,6 +75,7 @@ def build_mirror(settings: Settings, db: Database, environment: Mapping[str, str
     min_free = settings.min_free
     if min_free is None:
         min_free = max(_LEAST_FREE_BYTES, int(shutil.disk_usage(folder).total * _LEAST_FREE_SHARE))
+    _warn_of_little_room(settings.cache_size, min_free, shutil.disk_usage(folder).free)
     http = HttpClient(
         user_agent=f"xetway/{__version__}",
         ca_bundle=settings.ca_bundle,
@@ -80,6 +86,20 @@ def build_mirror(settings: Settings, db: Database, environment: Mapping[str, str
     chosen = MirrorSettings(url=settings.upstream, offline=settings.offline, max_stale_s=settings.max_stale)
     fallback = fallback_token(environment, use_hf_token=settings.use_hf_token)
     return MirrorRoutes(Mirror(chosen, folder, db, Native(http, content, Credentials, seal, unseal), fallback=fallback))
+
+
+def _warn_of_little_room(cache_size: int | None, min_free: int, free: int) -> None:
+    if cache_size is not None and cache_size < _SMALL_CACHE_BYTES:
+        logger.warning(
+            "--cache-size is %d MiB: files that do not fit beside those in use are refused (507); give 1 GiB or more",
+            cache_size >> 20,
+        )
+    if free < min_free:
+        logger.warning(
+            "--min-free keeps %d MiB of the disk free, and only %d MiB are: nothing new can be cached or served",
+            min_free >> 20,
+            free >> 20,
+        )
 
 
 def _as_async(handler: Handler) -> AsyncHandler:

@@ -1,7 +1,8 @@
 """Who asks, as far as the upstream is concerned.
 
 A caller's token goes to the upstream and nowhere else, and is in no file: what is kept for a caller is kept under an
-HMAC of the token. Tokens of this server (`xetway_...`) mean nothing upstream and are never sent there.
+HMAC of the token. What this server gives out (`xetway_...`, `xet_...`, `xetm_...`) means nothing upstream
+and is never sent there.
 
 A request that came through this very server before is refused: the upstream leads back here.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 
 from xetway.errors import ConfigError, RequestError
@@ -21,6 +23,10 @@ VIA_HEADER = "x-xetway-via"
 PUBLIC = "public"
 ANONYMOUS = "anonymous"
 _MAX_HOPS = 8
+# What a server of this kind calls itself; anything else in the header is no hop, and is not passed on.
+_HOP = re.compile(r"[0-9a-f]{16}")
+# What this server gives out: tokens, and those of its content stores.
+_OUR_TOKENS = (PREFIX, "xet_", "xetm_")
 _MAX_TOKEN_CHARS = 8 * 1024
 
 
@@ -44,6 +50,10 @@ class Caller:
             found.append(("authorization", f"Bearer {self.token}"))
         return found
 
+    def lasting_headers(self) -> list[tuple[str, str]]:
+        """The same for what is used again for other requests: without the way that this one came."""
+        return [(VIA_HEADER, self.via.rpartition(", ")[2]), *self.headers()[1:]]
+
 
 class Callers:
     """Recognises callers.
@@ -64,7 +74,8 @@ class Callers:
         Raises:
             RequestError: `loop_detected` (508).
         """
-        hops = [hop.strip() for hop in (request.header(VIA_HEADER) or "").split(",") if hop.strip()]
+        named = map(str.strip, (request.header(VIA_HEADER) or "").split(","))
+        hops = [hop for hop in named if _HOP.fullmatch(hop)]
         if self.identity in hops or len(hops) >= _MAX_HOPS:
             raise RequestError(
                 "the request came through this server before: its --upstream leads back here",
@@ -82,7 +93,7 @@ class Callers:
 def own_token(request: Request) -> str | None:
     """The token of the upstream that a request brings itself, if any."""
     token = bearer(request)
-    if token is None or token.startswith(PREFIX) or len(token) > _MAX_TOKEN_CHARS:
+    if token is None or token.startswith(_OUR_TOKENS) or len(token) > _MAX_TOKEN_CHARS:
         return None
     return token if all("!" <= character <= "~" for character in token) else None
 

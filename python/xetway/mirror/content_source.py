@@ -66,7 +66,7 @@ class ContentSource:
         if 300 <= answer.status < 400 and location is not None:
             inside = self._mirror.upstream.below(location, answer.url)
             if inside is None:
-                answer = await self._mirror.upstream.ask_elsewhere("GET", location)
+                answer = await self._mirror.upstream.ask_elsewhere("GET", location, base=answer.url)
             else:
                 answer = await self._mirror.upstream.ask(caller, "GET", inside)
         if answer.status != 200:

@@ -21,6 +21,10 @@ View: TypeAlias = Literal["resolve", "raw"]
 
 _COLUMNS = "commit_id, path, size, etag, is_linked, xet, checked_at"
 _MOST_CANDIDATES = 8
+# Anybody may ask for names that nothing has; what is known of those is for when the upstream is away, and bounded.
+_MOST_MISSING = 50_000
+_LONGEST_MISSING = 1_000
+_PRUNE_INTERVAL = 256
 
 
 class FileInfo(msgspec.Struct, frozen=True):
@@ -48,6 +52,7 @@ class FileTable:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+        self._until_prune = 1
 
     def find(self, audience: str, repo: RepoKey, commit: str, view: View, path: str) -> FileInfo | None:
         """Look a file up; one that is not in a commit whose files are all known is found as missing."""
@@ -94,6 +99,23 @@ class FileTable:
                 tx.execute(
                     "INSERT OR IGNORE INTO listed (audience, repo, commit_id) VALUES (?, ?, ?)",
                     (audience, repo.text, listed),
+                )
+
+    def keep_missing(self, audience: str, repo: RepoKey, view: View, commit: str, path: str) -> None:
+        """Keep that a commit has no such file; the oldest of these are forgotten."""
+        if len(path) > _LONGEST_MISSING:
+            return
+        self.keep(audience, repo, view, [FileInfo(commit, path, None, "", False, None, self._storage.now_s())])
+        self._until_prune -= 1
+        if self._until_prune > 0:
+            return
+        self._until_prune = _PRUNE_INTERVAL
+        with self._storage.write() as tx:
+            if tx is not None:
+                tx.execute(
+                    "DELETE FROM files WHERE size IS NULL AND checked_at <= "
+                    "(SELECT checked_at FROM files WHERE size IS NULL ORDER BY checked_at DESC LIMIT 1 OFFSET ?)",
+                    (_MOST_MISSING,),
                 )
 
     def ref(self, audience: str, repo: RepoKey, revision: str) -> tuple[str, int] | None:

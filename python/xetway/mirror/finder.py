@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from xetway.errors import NotFoundError, RequestError
+from xetway.errors import NotFoundError
 from xetway.http.threads import run
 from xetway.hub.names import is_oid
 from xetway.mirror.answers import CacheWord
@@ -28,7 +28,7 @@ from xetway.mirror.listings import xet_of
 from xetway.mirror.names import RepoKey, is_commit, segment
 from xetway.mirror.refusals import Refused
 from xetway.mirror.storage import Storage
-from xetway.mirror.upstream import MAX_REDIRECTS, REDIRECTS, TROUBLE, Answer, Upstream, not_cached
+from xetway.mirror.upstream import MAX_REDIRECTS, REDIRECTS, TROUBLE, Answer, Upstream, bad_answer, not_cached
 from xetway.mirror.visibility import RECHECK_S, Visibility
 
 _ETAG = re.compile(r'\s*(?:W/)?"?([^"]*)"?\s*')
@@ -148,11 +148,13 @@ class Finder:
                 await self._visibility.refused(repo, caller, answer.status)
                 await run(self._storage.forget, caller.audience, repo)
             elif refused.hub_code == "EntryNotFound" and is_oid(commit):
-                missing = FileInfo(commit, path, None, "", is_linked=False, xet=None, checked_at=self._storage.now_s())
-                await run(self._keep, audience, repo, revision, view, missing)
+                await run(self._files.keep_missing, audience, repo, view, commit, path)
+                if not is_commit(revision):
+                    await run(self._files.keep_ref, audience, repo, revision, commit)
             raise refused
         info = await self._read(commit, path, answer, headers)
-        if is_oid(commit):
+        # An answer that names no commit, or no content, may be of something in between: it is not kept.
+        if info.etag and is_oid(headers.get("x-repo-commit", "")):
             await run(self._keep, audience, repo, revision, view, info)
         self._counters.add("files", "miss")
         return Found(info, repo, view, audience, "miss", 0)
@@ -176,22 +178,24 @@ class Finder:
             if inside is None:
                 return answer, headers
             target = inside
-        raise _bad_answer("too many redirects")
+        raise bad_answer("too many redirects")
 
     async def _read(self, commit: str, path: str, answer: Answer, headers: Mapping[str, str]) -> FileInfo:
         linked = headers.get("x-linked-etag")
         etag = _tag(linked or headers.get("etag", ""))
+        if not etag and "x-repo-commit" not in headers:
+            raise bad_answer(f"neither a commit nor an ETag for {path}")
         size_text = headers.get("x-linked-size")
         if size_text is None and answer.status in REDIRECTS and "location" in answer.headers:
             # The file is on another host, which alone knows its size. It gets no token.
             there = await self._upstream.ask_elsewhere(
-                "HEAD", answer.headers["location"], (("accept-encoding", "identity"),)
+                "HEAD", answer.headers["location"], (("accept-encoding", "identity"),), base=answer.url
             )
             size_text = there.headers.get("content-length") if there.status == 200 else None
         elif size_text is None:
             size_text = headers.get("content-length")
         if size_text is None or not (size_text.isascii() and size_text.isdigit() and len(size_text) < 19):
-            raise _bad_answer(f"no size for {path}")
+            raise bad_answer(f"no size for {path}")
         return FileInfo(
             commit,
             path,
@@ -220,7 +224,3 @@ class Finder:
 def _tag(header: str) -> str:
     match = _ETAG.fullmatch(header)
     return "" if match is None else match[1].strip()
-
-
-def _bad_answer(what: str) -> RequestError:
-    return RequestError(f"the upstream's answer cannot be used: {what}", code="bad_upstream_answer", status=502)

@@ -7,7 +7,7 @@ Clients would ask for a file of that name, so such hashes are removed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -15,7 +15,11 @@ from xetway._native import Hash
 from xetway.hub.names import is_oid, is_sha256
 from xetway.mirror.file_table import FileInfo
 
+About: TypeAlias = Literal["description", "listing", "nothing"]
+
 _STARS = b'"****'
+# What a database holds as a number.
+_MAX_SIZE = (1 << 63) - 1
 
 
 class _Lfs(msgspec.Struct):
@@ -35,13 +39,26 @@ class _Entry(msgspec.Struct, rename="camel"):
 _decoder = msgspec.json.Decoder(list[_Entry])
 
 
+def is_sound(about: About, body: bytes) -> bool:
+    """Whether a body can be the answer at all: what proxies and login pages say with a 200 is not kept as a Hub's."""
+    expected: Any = dict[str, msgspec.Raw] if about == "description" else msgspec.Raw
+    if about == "listing":
+        expected = list[dict[str, msgspec.Raw]]
+    try:
+        body.decode()
+        msgspec.json.decode(body, type=expected)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
 def without_stars(body: bytes) -> bytes:
     """Remove the xet hashes that hide one; other bodies are returned as they are."""
     if _STARS not in body:
         return body
     try:
         entries: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body
     for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, dict) and isinstance(entry.get("xetHash"), str) and not entry["xetHash"].strip("*"):
@@ -53,17 +70,17 @@ def files_of(body: bytes, commit: str, checked_at: int, *, is_public: bool) -> I
     """The files that a listing names and whose content those it was given to may have."""
     try:
         entries = _decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return
     for entry in entries:
-        if entry.type != "file" or not entry.path or entry.size < 0:
+        size = entry.size if entry.lfs is None else entry.lfs.size
+        if entry.type != "file" or not entry.path or not 0 <= size <= _MAX_SIZE:
             continue
         xet = xet_of(entry.xet_hash)
         if not is_public and xet is None:
             continue
         etag = entry.oid if entry.lfs is None else entry.lfs.oid
         if is_sha256(etag) if entry.lfs is not None else is_oid(etag):
-            size = entry.size if entry.lfs is None else entry.lfs.size
             yield FileInfo(commit, entry.path, size, etag, entry.lfs is not None, xet, checked_at)
 
 

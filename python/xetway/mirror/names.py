@@ -6,9 +6,13 @@ from urllib.parse import quote
 
 import msgspec
 
+from xetway.errors import RequestError
 from xetway.http.request import Request
 from xetway.hub.names import PLURALS, PREFIXES, RepoType, is_name, is_oid
 from xetway.hub.repos import repo_not_found
+
+# As the first part of a repository without a prefix, these would make it an address of something else.
+_NOT_NAMESPACES = frozenset({"api", "buckets", *PLURALS.values()})
 
 
 class RepoKey(msgspec.Struct, frozen=True):
@@ -45,9 +49,20 @@ def repo_named(kind: RepoType, *parts: str) -> RepoKey:
     Raises:
         NotFoundError: `repo_not_found`: nothing can be called so, and the upstream is not asked for it.
     """
-    if len(parts) not in {1, 2} or not all(is_name(part) for part in parts):
+    if len(parts) not in {1, 2} or not all(map(is_name, parts)) or parts[0].lower() in _NOT_NAMESPACES:
         raise repo_not_found()
     return RepoKey(kind, "/".join(parts))
+
+
+def revision_named(text: str) -> str:
+    """The revision called so, where it does not come from a path, whose parts were looked at.
+
+    Raises:
+        RequestError: `bad_revision`: as a part of an address it would lead elsewhere.
+    """
+    if any(part in {"", ".", ".."} for part in text.split("/")):
+        raise RequestError("the revision has an empty, '.' or '..' part", code="bad_revision")
+    return text
 
 
 def segment(text: str) -> str:

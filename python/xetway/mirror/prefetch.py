@@ -11,11 +11,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from xetway.errors import RequestError, XetwayError
+from xetway.errors import XetwayError
 from xetway.http.threads import run
 from xetway.mirror.answers import Answered, Question
 from xetway.mirror.callers import Caller
@@ -25,7 +25,9 @@ from xetway.mirror.mirror import Mirror
 from xetway.mirror.names import RepoKey, is_commit, segment
 from xetway.mirror.refusals import Refused, unreachable
 from xetway.mirror.replies import page_links
+from xetway.mirror.upstream import bad_answer
 
+T = TypeVar("T")
 _AT_A_TIME = 4
 _TELL_INTERVAL_S = 0.5
 _MOST_PAGES = 10_000
@@ -101,20 +103,26 @@ class Prefetch:
         api, revision = self._repo.api, segment(self._revision)
         question = Question(f"{api}/revision/{revision}", self._repo, self._revision, "description")
         answered = await self._mirror.answers.get(question, self._caller)
-        self._commit = msgspec.json.decode(answered.body, type=_Description).sha
+        self._commit = _read(answered.body, _Description).sha
         if not is_commit(self._commit):
-            raise RequestError("the upstream names no commit", code="bad_upstream_answer", status=502)
-        paths: list[str] = []
+            raise bad_answer("a description without a commit")
+        # A page that comes again has its paths again.
+        paths: dict[str, None] = {}
         async for page in self._pages():
-            entries = msgspec.json.decode(page.body, type=list[_Listed])
-            paths += [entry.path for entry in entries if entry.type == "file" and self._wants(entry.path)]
-        return paths
+            paths |= dict.fromkeys(await run(self._wanted, page.body))
+        return list(paths)
+
+    def _wanted(self, listing: bytes) -> list[str]:
+        entries = _read(listing, list[_Listed])
+        return [entry.path for entry in entries if entry.type == "file" and self._wants(entry.path)]
 
     async def _pages(self) -> AsyncIterator[Answered]:
         # Spelled as clients spell it, so that they find these very answers.
         target = f"{self._repo.api}/tree/{self._commit}?recursive=true&expand=false"
-        for number in range(_MOST_PAGES):
-            question = Question(target, self._repo, self._commit, "listing", lists_all=number == 0)
+        seen: set[str] = set()
+        while target not in seen and len(seen) < _MOST_PAGES:
+            seen.add(target)
+            question = Question(target, self._repo, self._commit, "listing", lists_all=len(seen) == 1)
             page = await self._mirror.answers.get(question, self._caller)
             yield page
             links = page_links(page.headers.get("link", ""), "", self._mirror.upstream)
@@ -122,6 +130,7 @@ class Prefetch:
             if following is None:
                 return
             target = following[1 : following.index(">")]
+        raise bad_answer("a listing without end")
 
     def _wants(self, path: str) -> bool:
         included = not self._include or any(fnmatchcase(path, pattern) for pattern in self._include)
@@ -190,6 +199,13 @@ class Prefetch:
     def _from_any_thread(self, loop: asyncio.AbstractEventLoop, path: str, held: int, _total: int) -> None:
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(self._tell, path, held)
+
+
+def _read(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise bad_answer(str(error)) from None
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Literal, TypeAlias
 from urllib.parse import quote
@@ -16,13 +17,18 @@ from xetway.hub.answers import is_true
 from xetway.hub.names import PLURALS, REPO_TYPES, RepoType
 from xetway.mirror.answers import Question
 from xetway.mirror.callers import own_token
+from xetway.mirror.listings import is_sound
 from xetway.mirror.mirror import Mirror
 from xetway.mirror.names import repo_of, segment
 from xetway.mirror.refusals import Refused
 from xetway.mirror.replies import query_of, reply
+from xetway.mirror.upstream import bad_answer
 
 Hosted: TypeAlias = Callable[[Request], Awaitable[AnyResponse]]
 
+_JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
+# In a form, or in JSON. What is then told besides, such as scans, changes.
+_EXPANDS = re.compile(rb"expand[\"']?\s*[=:]\s*[\"']?(?:true|1)", re.IGNORECASE)
 _MAX_BODY_BYTES = 8 * 1024 * 1024
 # The mark of pages that come from the upstream alone.
 _MARK = "xetway_from"
@@ -66,14 +72,16 @@ class Api:
     async def paths_info(self, request: Request) -> Response:
         """Describe some paths."""
         repo, revision = repo_of(request, self._kind), request.params["revision"]
+        body = await request.read(_MAX_BODY_BYTES)
         question = Question(
             f"{repo.api}/paths-info/{segment(revision)}{query_of(request)}",
             repo,
             revision,
             "listing",
             method="POST",
-            body=await request.read(_MAX_BODY_BYTES),
-            content_type=request.header("content-type") or "application/x-www-form-urlencoded",
+            body=body,
+            content_type=_JSON if "json" in (request.header("content-type") or "") else _FORM,
+            varies=_EXPANDS.search(body) is not None,
         )
         return await self._answer(request, question)
 
@@ -116,6 +124,8 @@ class Api:
                 own.headers.append(("warning", '111 xetway "the upstream could not be asked"'))
                 return own
             response = reply(request, self._mirror.upstream, answered, **{_MARK: "upstream"})
+            if not is_sound("listing", response.body):
+                raise bad_answer("a list of repositories that is none")
             if own is not None and own.body != b"[]":
                 response.body = _joined(own.body, response.body)
                 response.headers = [pair for pair in response.headers if pair[0] != "etag"]

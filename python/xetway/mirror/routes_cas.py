@@ -19,6 +19,7 @@ from xetway.http.response import AnyResponse, Response, StreamResponse, empty, j
 from xetway.http.router import Handler, Route
 from xetway.http.threads import run
 from xetway.hub.names import PLURALS, REPO_TYPES, RepoType
+from xetway.mirror.callers import Caller
 from xetway.mirror.content_source import pieces_of, proof_of
 from xetway.mirror.flights import Flights
 from xetway.mirror.mirror import Mirror
@@ -59,6 +60,7 @@ class MirrorCas:
             token: UpstreamToken | None = await mirror.tokens.upstream_token(caller, repo, revision)
         except (Refused, ConnectionError, TimeoutError, RequestError) as error:
             if not await self._may_do_without(error, audience, repo):
+                await self._note_refusal(error, caller, repo)
                 raise
             token, word = mirror.tokens.kept_token(caller, repo, revision), "stale"
         value, exp = await run(mirror.tokens.issue, repo, audience, token)
@@ -71,6 +73,12 @@ class MirrorCas:
             ("x-xetway-cache", word),
         ]
         return json_response({"casUrl": address, "exp": exp, "accessToken": value}, headers=headers)
+
+    async def _note_refusal(self, error: Exception, caller: Caller, repo: RepoKey) -> None:
+        """End what a caller was given, where the upstream no longer lets it read the repository."""
+        if isinstance(error, Refused) and error.loses_access(is_description=False):
+            await self._mirror.visibility.refused(repo, caller, error.answer.status)
+            await run(self._mirror.storage.forget, caller.audience, repo)
 
     async def _may_do_without(self, error: Exception, audience: str, repo: RepoKey) -> bool:
         """Whether the upstream's absence leaves a caller with what it was shown before."""

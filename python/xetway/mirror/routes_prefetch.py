@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 
 import msgspec
 
-from xetway.errors import NotFoundError
+from xetway.errors import NotFoundError, RequestError
 from xetway.http.request import Request
 from xetway.http.response import AnyResponse, Response, StreamResponse
 from xetway.http.router import Route
@@ -14,12 +14,15 @@ from xetway.http.threads import run
 from xetway.hub.hub import Hub
 from xetway.hub.names import RepoType
 from xetway.mirror.mirror import Mirror
-from xetway.mirror.names import repo_named
+from xetway.mirror.names import repo_named, revision_named
 from xetway.mirror.precedence import guarded
 from xetway.mirror.prefetch import Event, Prefetch, ResultEvent
 
 _NDJSON = ("content-type", "application/x-ndjson")
 _MAX_BODY_BYTES = 1024 * 1024
+# Each is compared with each path.
+_MAX_PATTERNS = 200
+_MAX_PATTERN_CHARS = 500
 
 
 class PrefetchBody(msgspec.Struct):
@@ -42,6 +45,12 @@ class PrefetchRoute:
     async def prefetch(self, request: Request) -> AnyResponse:
         """Fetch files and tell of it, a line of JSON at a time; ends with ``result`` or ``error``."""
         body = await request.json(PrefetchBody, _MAX_BODY_BYTES)
+        patterns = [*body.include, *body.exclude]
+        if len(patterns) > _MAX_PATTERNS or any(len(pattern) > _MAX_PATTERN_CHARS for pattern in patterns):
+            raise RequestError(
+                f"at most {_MAX_PATTERNS} patterns of {_MAX_PATTERN_CHARS} characters are taken",
+                code="too_many_patterns",
+            )
         if await run(self._is_hosted, request, body):
             return Response(200, [_NDJSON], _line(ResultEvent(0, 0, 0)))
         caller = self._mirror.callers.of(request)
@@ -49,7 +58,7 @@ class PrefetchRoute:
             self._mirror,
             caller,
             repo_named(body.type, *body.repo.split("/")),
-            body.revision,
+            revision_named(body.revision),
             body.include,
             body.exclude,
         )

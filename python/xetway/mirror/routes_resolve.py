@@ -5,9 +5,9 @@ Answers are whole: never a redirect, and never an address of the upstream.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 
-from xetway._native import Hash
 from xetway.errors import NotFoundError, RequestError, XetwayError
 from xetway.http.ranges import streamed_file_response
 from xetway.http.request import Request
@@ -22,7 +22,7 @@ from xetway.mirror.content_source import ContentSource
 from xetway.mirror.file_table import View
 from xetway.mirror.finder import Found
 from xetway.mirror.mirror import Mirror
-from xetway.mirror.names import RepoKey, repo_named, repo_of
+from xetway.mirror.names import RepoKey, repo_named, repo_of, revision_named
 from xetway.mirror.precedence import AsyncHandler
 from xetway.mirror.refusals import Refused
 from xetway.mirror.replies import cache_headers
@@ -86,7 +86,7 @@ class Files:
         repo = repo_named(_type(request.query_one("type", "model")), params["owner"], params["repo"])
         caller = self._mirror.callers.of(request)
         fresh_s = _RANGE_FRESH_S if request.header("range") is not None else 0
-        revision = request.query_one("revision") or "main"
+        revision = revision_named(request.query_one("revision") or "main")
         found = await self._mirror.finder.find(caller, repo, revision, path, "resolve", fresh_s)
         etag = found.info.etag if found.info.xet is None else str(found.info.xet)
         return await self._send(request, caller, found, etag, _download_headers(path.rpartition("/")[2], found))
@@ -106,7 +106,7 @@ class Files:
                 found = await self._mirror.finder.find(caller, repo, info.commit, info.path)
             except (Refused, XetwayError, ConnectionError, TimeoutError):
                 continue
-            name = str(Hash(digest)) if found.info.xet is None else str(found.info.xet)
+            name = found.info.etag if found.info.xet is None else str(found.info.xet)
             if digest in {found.info.etag, name}:
                 return await self._send(request, caller, found, name, _download_headers(name, found))
         raise NotFoundError("no file with this hash", code="file_not_found")
@@ -117,7 +117,8 @@ class Files:
         return await streamed_file_response(
             request,
             size=found.size,
-            etag=etag,
+            # Without a tag of the upstream's, nothing may be taken for unchanged.
+            etag=etag or f"none-{secrets.token_hex(8)}",
             headers=headers,
             open_range=lambda start, end: self._source.open(caller, found, start, end),
         )

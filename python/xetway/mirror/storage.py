@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -27,6 +27,8 @@ _USED_INTERVAL_S = 3600
 # Answers between two looks at how much is kept.
 _PRUNE_INTERVAL = 256
 _PRUNE_BATCH = 200
+# What an answer takes besides its body, generously: small ones are bounded in number.
+_ROW_BYTES = 2048
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -68,9 +70,16 @@ class Storage:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection | None]:
-        """A transaction that may fail: what is not kept is asked for again."""
+        """A transaction that may fail, or not begin (None): what is not kept is asked for again."""
+        stack = ExitStack()
         try:
-            with self.db.write() as tx:
+            tx = stack.enter_context(self.db.write())
+        except sqlite3.OperationalError as error:
+            logger.warning("the mirror could not keep an answer: %s", error)
+            yield None
+            return
+        try:
+            with stack:
                 yield tx
         except sqlite3.OperationalError as error:
             logger.warning("the mirror could not keep an answer: %s", error)
@@ -117,14 +126,14 @@ class Storage:
 
     @staticmethod
     def _prune(tx: sqlite3.Connection) -> None:
-        kept_bytes = tx.execute("SELECT coalesce(sum(length(body)), 0) FROM answers").fetchone()[0]
+        kept_bytes = tx.execute("SELECT coalesce(sum(length(body) + ?), 0) FROM answers", (_ROW_BYTES,)).fetchone()[0]
         while kept_bytes > MAX_KEPT_BYTES:
             oldest = tx.execute(
                 "SELECT key, length(body) FROM answers ORDER BY used_at LIMIT ?", (_PRUNE_BATCH,)
             ).fetchall()
             for key, size in oldest:
                 tx.execute("DELETE FROM answers WHERE key = ?", (key,))
-                kept_bytes -= size
+                kept_bytes -= size + _ROW_BYTES
 
     def confirm(self, key: bytes) -> None:
         """Note that the upstream said the answer still holds."""

@@ -8,6 +8,7 @@ as the upstream's inside it. Clients take a 401 of a content store as final and 
 from __future__ import annotations
 
 import base64
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +37,9 @@ LEEWAY_S = 3600
 # The life of a token without one of the upstream's inside, given out while the upstream is away.
 AWAY_LIFE_S = 900
 _MOST_KEPT = 4096
+_TOKEN = re.compile(r"[!-~]{1,16384}")
+# Past it no clock of ours counts.
+_LATEST = 1 << 53
 
 
 class Sealed(msgspec.Struct, frozen=True, array_like=True):
@@ -129,7 +133,7 @@ class MirrorTokens:
             body = msgspec.json.decode(answer.body, type=_Body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise _bad_answer() from None
-        if urlsplit(body.cas_url).scheme not in {"http", "https"} or not body.access_token.isascii():
+        if not _is_address(body.cas_url) or not _TOKEN.fullmatch(body.access_token) or not 0 <= body.exp < _LATEST:
             raise _bad_answer()
         return UpstreamToken(body.cas_url.rstrip("/"), body.access_token, body.exp, int(self._now()))
 
@@ -144,7 +148,7 @@ class MirrorTokens:
         kept = self._renewing.get(key)
         if kept is not None and now - kept[1] < _SHARE_S:
             return kept[0]
-        made = self._credentials.refresh(self._upstream.url + _route(repo, revision), caller.headers())
+        made = self._credentials.refresh(self._upstream.url + _route(repo, revision), caller.lasting_headers())
         if len(self._renewing) >= _MOST_KEPT:
             self._renewing.clear()
         self._renewing[key] = (made, now)
@@ -194,6 +198,14 @@ def bearer_token(authorization: str | None) -> str:
 def is_ours(authorization: str | None) -> bool:
     """Whether an Authorization header has a token that the mirror gave out."""
     return bearer_token(authorization).startswith(PREFIX)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and text.isascii() and text.isprintable()
 
 
 def _route(repo: RepoKey, revision: str) -> str:

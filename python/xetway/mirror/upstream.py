@@ -91,19 +91,41 @@ class Upstream:
         """
         if self.offline:
             raise not_cached(f"{method} {target.partition('?')[0]}")
-        return await self._send(
-            method,
-            self.url + target,
-            [*caller.headers(), ("accept-encoding", "identity"), *headers],
-            body,
-            attempts=1 if has_kept else 2,
-            timeout_s=TIMEOUT_WITH_KEPT_S if has_kept else TIMEOUT_S,
-            follow=follow,
-        )
+        try:
+            answer = await self._send(
+                method,
+                self.url + target,
+                [*caller.headers(), ("accept-encoding", "identity"), *headers],
+                body,
+                attempts=1 if has_kept else 2,
+                timeout_s=TIMEOUT_WITH_KEPT_S if has_kept else TIMEOUT_S,
+                follow=follow,
+            )
+        except (ConnectionError, TimeoutError) as error:
+            self._counters.add("upstream_unreachable")
+            # What answers too much is there.
+            if getattr(error, "code", "") != "bad_answer":
+                self._rest_until = self._monotonic() + REST_S
+            raise
+        self._rest_until = 0.0
+        return answer
 
-    async def ask_elsewhere(self, method: str, url: str, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
-        """Ask at an address that the upstream gave, without the caller's token; raises as `ask`."""
-        return await self._send(method, url, list(headers), b"", attempts=2, timeout_s=TIMEOUT_S, follow=True)
+    async def ask_elsewhere(
+        self, method: str, url: str, headers: tuple[tuple[str, str], ...] = (), *, base: str | None = None
+    ) -> Answer:
+        """Ask at an address that the upstream gave, without the caller's token; raises as `ask`.
+
+        Relative addresses are taken from `base`, the address that gave them. Other hosts that cannot be reached say
+        nothing about the upstream.
+        """
+        try:
+            address = urljoin(base or self.url, url)
+            scheme = urlsplit(address).scheme
+        except ValueError:
+            address = scheme = ""
+        if scheme not in {"http", "https"}:
+            raise bad_answer("an address that leads nowhere")
+        return await self._send(method, address, list(headers), b"", attempts=2, timeout_s=TIMEOUT_S, follow=True)
 
     async def _send(
         self,
@@ -117,22 +139,16 @@ class Upstream:
         follow: bool,
     ) -> Answer:
         self._counters.add("upstream_requests", method)
-        try:
-            status, pairs, content, final = await self._http.request(
-                method,
-                url,
-                headers,
-                body,
-                attempts=attempts,
-                timeout_s=timeout_s,
-                max_body_bytes=MAX_ANSWER_BYTES,
-                follow=follow,
-            )
-        except (ConnectionError, TimeoutError):
-            self._counters.add("upstream_unreachable")
-            self._rest_until = self._monotonic() + REST_S
-            raise
-        self._rest_until = 0.0
+        status, pairs, content, final = await self._http.request(
+            method,
+            url,
+            headers,
+            body,
+            attempts=attempts,
+            timeout_s=timeout_s,
+            max_body_bytes=MAX_ANSWER_BYTES,
+            follow=follow,
+        )
         joined: dict[str, str] = {}
         for name, value in pairs:
             joined[name] = f"{joined[name]}, {value}" if name in joined else value
@@ -143,12 +159,20 @@ class Upstream:
 
         Relative addresses are taken from `base`, the address that gave them.
         """
-        parts = urlsplit(urljoin(base or self.url, url))
+        try:
+            parts = urlsplit(urljoin(base or self.url, url))
+        except ValueError:
+            return None
         inside = parts.path == self._base_path or parts.path.startswith(self._base_path + "/")
         if (parts.scheme, parts.netloc.lower()) != self._origin or not inside:
             return None
         path = parts.path.removeprefix(self._base_path) or "/"
         return f"{path}?{parts.query}" if parts.query else path
+
+
+def bad_answer(what: str) -> RequestError:
+    """The error for an answer that no Hub gives."""
+    return RequestError(f"the upstream's answer cannot be used: {what}", code="bad_upstream_answer", status=502)
 
 
 def not_cached(what: str) -> RequestError:

@@ -135,10 +135,19 @@ class HubClient:
             if following is None:
                 return files
             # The token goes to our endpoint alone, whatever host a page names as the next one's.
-            parts = urlsplit(urljoin(answer.url, following[1]))
-            base = urlsplit(self.endpoint).path
-            url = f"{parts.path.removeprefix(base)}?{parts.query}"
+            url = self._page_path(answer.url, following[1])
         raise _unusable(self.endpoint, "a listing without end")
+
+    def _page_path(self, base: str, link: str) -> str:
+        """What of a link goes below our endpoint; what has no slash first would become a part of a host's name."""
+        try:
+            parts = urlsplit(urljoin(base, link))
+        except ValueError:
+            raise _unusable(self.endpoint, "a link to nowhere") from None
+        path = parts.path.removeprefix(urlsplit(self.endpoint).path)
+        if not path.startswith("/"):
+            raise _unusable(self.endpoint, "a link to nowhere")
+        return f"{path}?{parts.query}"
 
     async def files(self, repo: RepoName, commit: str, paths: Sequence[str]) -> list[RemoteFile]:
         """These files of a commit.

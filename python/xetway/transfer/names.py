@@ -18,7 +18,7 @@ from xetway.errors import ConfigError, FormatError
 from xetway.hub.names import PLURALS, PREFIXES, REPO_TYPES, RepoType
 
 _PART = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?")
-_BAD_IN_PATH = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+_BAD_IN_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\\\ud800-\udfff]")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _BAD_ON_WINDOWS = re.compile(r'[<>:"|?*]')
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(?:[ .:].*)?", re.IGNORECASE)
@@ -128,6 +128,8 @@ def _fault(path: str, *, windows: bool) -> str | None:
         (any(part in {"", ".", ".."} for part in parts), "it has an empty, '.' or '..' part, or begins with a slash"),
         (_BAD_IN_PATH.search(path), "it has a backslash, a control character or half a surrogate pair"),
         (_DRIVE.match(path), "it begins with a drive letter"),
+        # Also as file systems see it that fold case or drop dots: in a checkout, git runs what is there.
+        (any(part.rstrip(". ").lower() in {".git", "git~1"} for part in parts), "no part of it may be .git"),
     ]
     if windows:
         faults += [

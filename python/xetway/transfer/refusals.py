@@ -68,7 +68,7 @@ def _unnamed(answer: Answer, endpoint: str, hub_code: str | None, *, with_token:
         return ForbiddenError(f"{endpoint} does not allow this: {said}", code="not_allowed", hub_code=hub_code)
     if answer.status == 429:
         wait = answer.header("retry-after") or ""
-        wait_s = int(wait) if wait.isascii() and wait.isdigit() else None
+        wait_s = int(wait) if wait.isascii() and wait.isdigit() and len(wait) < 10 else None
         return RateLimitedError(
             f"{endpoint} wants fewer requests{'' if wait_s is None else f'; try again in {wait_s} s'}: {said}",
             code="rate_limited",
