@@ -110,6 +110,25 @@ def test_two_paths_with_one_content_are_fetched_once_in_a_cache(tmp_path: Path) 
     assert [file.path.read_bytes() for file in outcome.files.values()] == [b"same", b"same"]
 
 
+def test_a_cache_takes_no_content_under_the_name_of_other_content(tmp_path: Path) -> None:
+    class Liar(FakeWire):
+        def entry(self, path: str) -> dict[str, Any]:
+            entry = super().entry(path)
+            return entry | {"lfs": entry["lfs"] | {"oid": "ab" * 32}} if path == "model.bin" else entry
+
+    wire = Liar(contents(), xet=("model.bin", "sub/b.bin"))
+
+    async def work() -> None:
+        chosen = await choose(wire.hub(), REPO, "main", Selection())
+        await download_files(wire.hub(), chosen, HubCache(tmp_path, REPO, "main", chosen.commit))
+
+    with pytest.raises(IntegrityError, match=r"model\.bin is refused") as caught:
+        asyncio.run(work())
+    assert caught.value.code == "sha256_mismatch"
+    names = {path.name for path in (tmp_path / "models--org--model" / "blobs").iterdir()}
+    assert "ab" * 32 not in names
+
+
 def test_first_failure_stops_the_rest_and_keeps_what_arrived(tmp_path: Path) -> None:
     wire = make_wire()
     wire.fail["model.bin"] = IntegrityError("no", code="file_hash_mismatch")

@@ -19,6 +19,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from xetway.errors import IntegrityError
 from xetway.transfer.hub import RemoteFile
 from xetway.transfer.names import RepoName, place
 from xetway.transfer.present import has_content, write_whole
@@ -74,9 +75,24 @@ class HubCache:
         return self.disk / f"{file.etag}.xetway"
 
     def put(self, file: RemoteFile) -> Path:
-        """As `Target.put`."""
-        blob = self._blob(file)
-        self.landing(file).replace(blob)
+        """As `Target.put`, once the content is seen to be what names the blob.
+
+        What came through Xet was proven by its xet hash. All clients of this cache trust a blob by its name, which is
+        another digest, and which the hub merely claims.
+
+        Raises:
+            IntegrityError: `sha256_mismatch`; what came is removed.
+        """
+        blob, landed = self._blob(file), self.landing(file)
+        if file.xet_hash is not None and not has_content(landed, file):
+            landed.unlink(missing_ok=True)
+            raise IntegrityError(
+                f"{file.path} is refused: the hub sends content that has not the {file.digest.algorithm} it claims, "
+                f"{file.etag}",
+                code="sha256_mismatch",
+                expected=file.etag,
+            )
+        landed.replace(blob)
         return self._link(blob, place(self.folder, file.path, windows=_WINDOWS))
 
     def _link(self, blob: Path, pointer: Path) -> Path:

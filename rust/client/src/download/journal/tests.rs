@@ -1,3 +1,5 @@
+//! What of a journal survives: cuts, flips, other subjects.
+
 use std::fs;
 
 use super::*;
