@@ -5,7 +5,7 @@
 //! a new generation begins and everyone who saw unproven bytes is refused from then on, because what
 //! follows would be added to wrong bytes. Who that is outlives the process (`ledger`).
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,7 +16,8 @@ use xetway_core::Hash;
 use crate::addresses::Addresses;
 use crate::digests::{Digests, digest_of, remember};
 use crate::error::{Error, Result};
-use crate::ledger::{Ledger, NAMELESS, PLAIN, Viewer, now_s};
+use crate::known::Known;
+use crate::ledger::{Ledger, PLAIN, Viewer, now_s};
 use crate::plan::{Claim, Parts};
 use crate::proof::Settled;
 use crate::reader::Show;
@@ -44,28 +45,6 @@ pub(crate) struct FileState {
     pub(crate) holding: tokio::sync::Mutex<()>,
 }
 
-#[derive(Debug)]
-struct Known {
-    generation: u64,
-    plan: Option<Arc<FilePlan>>,
-    /// The plan before this one, found wrong: the one on disk must not be used.
-    former: Option<Arc<FilePlan>>,
-    answers: VecDeque<(Range<u64>, Parts)>,
-    /// What the upstream said of positions inside terms, to be checked with the file.
-    claims: HashSet<Claim>,
-    /// Terms before this one have all their chunks known.
-    complete_terms: usize,
-    /// Who saw unproven bytes of this generation.
-    viewers: HashSet<Viewer>,
-    /// The unproven chunks they saw.
-    shown: Digests,
-    /// Who saw bytes that turned out wrong, and when that was found.
-    poisoned: HashMap<Viewer, u64>,
-    /// Found wrong once: not shown again before it is proven.
-    suspect: bool,
-    given_up: Option<(Instant, Error)>,
-}
-
 impl FileState {
     pub(crate) fn new(hash: Hash, ledger: Ledger) -> Self {
         let remembered = ledger.file(&hash);
@@ -73,19 +52,7 @@ impl FileState {
             hash,
             addresses: Addresses::default(),
             ledger,
-            known: Mutex::new(Known {
-                generation: remembered.generation,
-                plan: None,
-                former: None,
-                answers: VecDeque::new(),
-                claims: HashSet::new(),
-                complete_terms: 0,
-                viewers: remembered.shown.into_keys().collect(),
-                shown: Digests::new(),
-                poisoned: remembered.poisoned,
-                suspect: false,
-                given_up: None,
-            }),
+            known: Mutex::new(Known::new(remembered)),
             planning: tokio::sync::Mutex::default(),
             proving: tokio::sync::Mutex::default(),
             holding: tokio::sync::Mutex::default(),
@@ -98,6 +65,13 @@ impl FileState {
 
     pub(crate) fn generation(&self) -> u64 {
         self.known().generation
+    }
+
+    /// Return the generation in which `plan` is the plan; `None` if it is not any more.
+    pub(crate) fn generation_of(&self, plan: &Arc<FilePlan>) -> Option<u64> {
+        let known = self.known();
+        let now = known.plan.as_ref()?;
+        Arc::ptr_eq(now, plan).then_some(known.generation)
     }
 
     pub(crate) fn plan(&self) -> Option<Arc<FilePlan>> {
@@ -236,13 +210,13 @@ impl FileState {
         }
         if known.is_proven() {
             if chunks.iter().all(|chunk| chunk.proven) {
+                known.was_read = true;
                 return Ok(Show::Proven);
             }
             if !is_second {
                 return Ok(Show::Again);
             }
-            // Chunks that were proven are not known any more, and have come anew.
-            known.unprove();
+            return Ok(Show::Lost);
         }
         if known.suspect {
             return Ok(Show::Suspect);
@@ -277,6 +251,26 @@ impl FileState {
             let mut known = self.known();
             known.begin_anew();
             known.suspect = true;
+            known.generation
+        };
+        self.ledger.changed(self.hash, generation)
+    }
+
+    /// Take note that chunks which were proven are not known any more: what comes in their place is not.
+    ///
+    /// Who was shown some when they were proven is not noted: if anybody was, nothing is shown before all
+    /// is proven again. Blocking.
+    pub(crate) fn lose(&self) -> Result<()> {
+        let generation = {
+            let mut known = self.known();
+            let Some(plan) = known.plan.as_ref().filter(|plan| plan.proven) else {
+                return Ok(());
+            };
+            let mut unproven = FilePlan::clone(plan);
+            unproven.proven = false;
+            known.plan = Some(Arc::new(unproven));
+            known.suspect |= known.was_read;
+            known.begin_anew();
             known.generation
         };
         self.ledger.changed(self.hash, generation)
@@ -353,48 +347,5 @@ impl FileState {
     pub(crate) fn uses(&self, xorb: &Hash) -> bool {
         self.plan()
             .is_some_and(|plan| plan.terms.iter().any(|term| term.xorb == *xorb))
-    }
-}
-
-impl Known {
-    fn is_proven(&self) -> bool {
-        self.plan.as_ref().is_some_and(|plan| plan.proven)
-    }
-
-    fn unprove(&mut self) {
-        if let Some(plan) = &self.plan {
-            let mut unproven = FilePlan::clone(plan);
-            unproven.proven = false;
-            self.plan = Some(Arc::new(unproven));
-            self.complete_terms = 0;
-        }
-    }
-
-    fn refuses(&self, viewer: Viewer) -> bool {
-        viewer != PLAIN && viewer != NAMELESS && self.poisoned.contains_key(&viewer)
-    }
-
-    fn begin_anew(&mut self) {
-        self.generation += 1;
-        let found_s = now_s();
-        let viewers = std::mem::take(&mut self.viewers);
-        self.poisoned
-            .extend(viewers.into_iter().map(|viewer| (viewer, found_s)));
-        self.shown.clear();
-        self.answers.clear();
-        self.claims.clear();
-        self.complete_terms = 0;
-    }
-
-    fn shows_other_than(&self, digests: &Digests) -> bool {
-        self.shown.iter().any(|(xorb, shown)| {
-            let there = digests.get(xorb).map(Vec::as_slice).unwrap_or_default();
-            // Chunks that are not of the file were shown for the range's sake: they do not matter.
-            let mut both = shown
-                .iter()
-                .zip(there)
-                .filter(|(shown, there)| **shown != 0 && **there != 0);
-            both.any(|(shown, there)| shown != there)
-        })
     }
 }

@@ -40,6 +40,8 @@ pub(crate) enum Progress {
 pub(crate) struct Flight {
     pub(crate) start: u64,
     pub(crate) end: u64,
+    /// The file whose addresses it uses.
+    file: Hash,
     progress: watch::Sender<Progress>,
     passengers: watch::Sender<usize>,
 }
@@ -106,14 +108,15 @@ impl Ticket {
 
     /// Wait until the flight has passed `at`, or ended.
     ///
-    /// `Ok` does not promise that the bytes are still there; an abandoned flight is no error.
-    pub(crate) async fn passed(&self, at: u64) -> Result<()> {
+    /// `Ok` does not promise that the bytes are still there. A flight that was abandoned, or failed on
+    /// the way of another file, is no error: who waits for `file` may have better luck.
+    pub(crate) async fn passed(&self, file: &FileState, at: u64) -> Result<()> {
         let mut progress = self.flight.progress.subscribe();
         loop {
             match &*progress.borrow_and_update() {
                 Progress::Flying(position) if *position > at => return Ok(()),
                 Progress::Flying(_) => {}
-                Progress::Landed(Err(error)) if error.is_abandoned() => return Ok(()),
+                Progress::Landed(Err(error)) if error.is_abandoned() || self.flight.file != file.hash => return Ok(()),
                 Progress::Landed(outcome) => return outcome.clone(),
             }
             if progress.changed().await.is_err() {
@@ -173,6 +176,7 @@ impl XorbEntry {
             let flight = Arc::new(Flight {
                 start: bytes.start,
                 end: bytes.end,
+                file: file.hash,
                 progress: watch::Sender::new(Progress::Flying(bytes.start)),
                 passengers: watch::Sender::new(0),
             });

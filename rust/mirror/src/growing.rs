@@ -17,6 +17,8 @@ use crate::stats::add;
 const BATCH_BYTES: usize = 512 << 10;
 /// Share of the budget of one transfer.
 const BUDGET_BYTES: u64 = 2 << 20;
+/// Tries to reach an upstream from which nothing came yet: clients give up soon, and should hear why.
+const UNREACHABLE_ATTEMPTS: u32 = 2;
 
 /// Return when nobody but the file's own state watches for some seconds.
 pub(crate) async fn unwatched(sender: &watch::Sender<Progress>) {
@@ -59,6 +61,18 @@ pub(crate) async fn transfer(
     }
 }
 
+/// Whether the upstream can't be reached at all.
+fn is_unreachable(error: &ClientError) -> bool {
+    use TransportKind::{Connect, Dns, Proxy, Tls};
+    matches!(
+        error,
+        ClientError::Transport {
+            kind: Dns | Connect | Tls | Proxy,
+            ..
+        }
+    )
+}
+
 /// Fetch from where the file on disk ends to its end.
 async fn fetch(
     shared: &Arc<Shared>,
@@ -68,7 +82,7 @@ async fn fetch(
 ) -> Result<()> {
     let _permit = shared.http.budget().take(BUDGET_BYTES).await;
     let size = entry.file.size();
-    let attempts = shared.http.options().attempts;
+    let begin = entry.file.len();
     let mut failures = 0;
     loop {
         let start = entry.file.len();
@@ -85,6 +99,10 @@ async fn fetch(
         } else {
             failures + 1
         };
+        let mut attempts = shared.http.options().attempts;
+        if is_unreachable(&error) && entry.file.len() == begin {
+            attempts = attempts.min(UNREACHABLE_ATTEMPTS);
+        }
         shared.http.back_off(failures, attempts, error).await?;
     }
 }

@@ -20,6 +20,7 @@ mod error;
 mod files;
 mod flights;
 mod growing;
+mod known;
 mod landing;
 mod ledger;
 mod mirror;

@@ -72,14 +72,22 @@ impl Shared {
         // Again if an answer does not fit: it may be of another layout, which is asked for then.
         for _ in 0..3 {
             let plan = self.file_plan(file, may_ask).await?;
-            let generation = file.generation();
+            let Some(generation) = file.generation_of(&plan) else {
+                continue;
+            };
             let range = range.clone().unwrap_or(0..plan.size);
             let range = range.start..range.end.min(plan.size);
             if range.start > 0 && range.start >= plan.size {
                 return Ok(None);
             }
             let parts = self.parts(file, &plan, &range, may_ask).await?;
-            if let Some(parts) = parts.filter(|_| file.generation() == generation) {
+            let Some(parts) = parts.filter(|_| file.generation() == generation) else {
+                continue;
+            };
+            if plan.proven && !parts.proven {
+                let losing = Arc::clone(file);
+                blocking(move || losing.lose()).await??;
+            } else {
                 let planned = Planned {
                     size: plan.size,
                     generation,

@@ -41,6 +41,8 @@ pub(crate) enum Show {
     Suspect,
     /// They differ from what was shown before.
     Differs,
+    /// They were proven once, and are not known any more as what they were.
+    Lost,
 }
 
 /// Whose eyes bytes are for.
@@ -77,6 +79,11 @@ impl Reading {
             Show::Differs => {
                 let file = Arc::clone(&self.file);
                 blocking(move || file.change()).await??;
+                return Err(Error::changed(&self.file.hash));
+            }
+            Show::Lost => {
+                let file = Arc::clone(&self.file);
+                blocking(move || file.lose()).await??;
                 return Err(Error::changed(&self.file.hash));
             }
         }
@@ -164,7 +171,7 @@ impl XorbReader {
             None => self.entry.board(&self.reading, self.at, self.end).await?,
         };
         match &self.ticket {
-            Some(ticket) => ticket.passed(self.at).await,
+            Some(ticket) => ticket.passed(&self.reading.file, self.at).await,
             None => Ok(()),
         }
     }
@@ -239,7 +246,7 @@ impl XorbEntry {
     /// Wait until byte `at` was brought to the cache; starts a flight to `end` if none is under way.
     pub(crate) async fn wait_for(self: &Arc<Self>, reading: &Reading, at: u64, end: u64) -> Result<()> {
         match self.board(reading, at, end).await? {
-            Some(ticket) => ticket.passed(at).await,
+            Some(ticket) => ticket.passed(&reading.file, at).await,
             None => Ok(()),
         }
     }

@@ -117,3 +117,18 @@ async fn another_layout_of_the_same_file() {
     assert!(world.download(&file, &[edge(&file)], "new").await.unwrap() == *file.content);
     assert!(world.read(&file).await.unwrap() == *file.content);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_proven_when_it_began_and_is_lost_in_the_middle() {
+    let (world, _, b, file) = two().await;
+    assert!(world.read(&file).await.unwrap() == *file.content);
+    let mut content = world.fetch(&file, 0..edge(&file), "session").await.unwrap();
+    let other = xetway_cache::Cache::open(world.path(), Limits::default()).unwrap();
+    other.prune(0).unwrap();
+    world.upstream.fault(What::Flip(b.inside(7)), 1);
+    if let Ok(rest) = world.fetch(&file, edge(&file)..file.size(), "session").await {
+        content.extend(rest);
+        assert!(content == *file.content, "ended well with wrong bytes");
+    }
+    assert!(world.download(&file, &[edge(&file)], "new").await.unwrap() == *file.content);
+}
