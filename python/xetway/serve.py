@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import errno
 import http.client
 import logging
 import os
@@ -71,9 +72,12 @@ def listen_exclusively(host: str, port: int) -> socket.socket:
         reserved.bind((host, port))
     except OSError as error:
         reserved.close()
-        raise ConfigError(
-            f"cannot listen on {_address(host, port)}: {error.strerror}; choose another --port (0 takes a free one)"
-        ) from None
+        remedy = (
+            "--host has to be an address of this machine, or 0.0.0.0 for all"
+            if error.errno == errno.EADDRNOTAVAIL
+            else "choose another --port (0 takes a free one)"
+        )
+        raise ConfigError(f"cannot listen on {_address(host, port)}: {error.strerror}; {remedy}") from None
     if sys.platform != "win32":
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

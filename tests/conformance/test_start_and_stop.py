@@ -172,3 +172,13 @@ def test_the_command_line_starts_without_the_server(tmp_path: Path) -> None:
         [program("python"), "-c", code], env=clean_environment(tmp_path), capture_output=True, text=True, check=True
     )
     assert answer.stdout.strip() == "[]"
+
+
+def test_an_address_of_another_machine_blames_the_host(tmp_path: Path) -> None:
+    answer = subprocess.run(
+        [program("xetway"), "serve", "--host", "192.0.2.1", "--port", "0", "--data", str(tmp_path / "data")],
+        env=clean_environment(tmp_path), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 2
+    assert "--host" in answer.stderr
+    assert "--port" not in answer.stderr
