@@ -131,9 +131,12 @@ def crafted(server: ServerProcess, write_token: str) -> CraftedRepo:
 
 
 @pytest.fixture
-def site(server, make_upstream, make_mirror, make_client) -> Site:
+def site(request: pytest.FixtureRequest, server, make_upstream, make_mirror, make_client) -> Site:
     upstream = make_upstream(seed=int(SEED), exact_ranges=int(SEED) % 2 == 1)
-    return Site(server, upstream, make_mirror(upstream), make_client)
+    # Left to itself the mirror asks for less at a time while all is slow, and the last reader would wait for minutes.
+    fault = request.node.callspec.params.get("fault") if hasattr(request.node, "callspec") else None
+    options = ("--upstream-concurrency", "64") if fault in {Fault.STALL, Fault.DRIP} else ()
+    return Site(server, upstream, make_mirror(upstream, *options), make_client)
 
 
 def pattern(file: CraftedFile, kind: str) -> str:
@@ -215,8 +218,9 @@ def test_wrong_bytes_of_xorbs_never_arrive(site: Site, crafted: CraftedRepo, fau
 def test_faults_of_plain_files(site: Site, crafted: CraftedRepo, fault: Fault) -> None:
     site.upstream.manners.plain = frozenset({crafted.name})
     rules = put_in_force(site, crafted, "plain_bytes", fault)
-    # An address of a file that is not in xorbs was made a moment ago: 403 means no.
-    check(site, crafted, by_get(site, crafted), all_right=fault not in {*WRONG_BYTES, Fault.EXPIRED})
+    # Addresses are asked for each time, so 403 means no; and a body that is short or another one is not the file.
+    final = {*WRONG_BYTES, Fault.EXPIRED, Fault.TRUNCATED, Fault.LOGIN}
+    check(site, crafted, by_get(site, crafted), all_right=fault not in final)
     assert sum(rule.hits for rule in rules) == RUNS
     check_afterwards(site, crafted)
 
@@ -224,6 +228,8 @@ def test_faults_of_plain_files(site: Site, crafted: CraftedRepo, fault: Fault) -
 @ALONE
 @pytest.mark.parametrize("fault", JSON_FAULTS)
 def test_faults_of_plans(site: Site, crafted: CraftedRepo, fault: Fault) -> None:
+    if fault is Fault.STALL:  # hf_xet asks for eight plans at a time, and each is waited for for two minutes
+        del crafted.files[8:]
     put_in_force(site, crafted, "cas_json", fault)
     check(site, crafted, by_xet(site, crafted), all_right=True)
     check_afterwards(site, crafted)

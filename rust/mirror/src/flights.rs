@@ -66,15 +66,20 @@ impl Flight {
         }
     }
 
-    /// Return when nobody has waited for a while, and much is to come.
+    /// Return when nobody has waited for a while, and much is to come, or nothing comes.
     async fn abandoned(&self) {
         let mut passengers = self.passengers.subscribe();
+        let mut left_before = u64::MAX;
         loop {
             // The sender is in `self`: waiting does not fail.
             let _ = passengers.wait_for(|count| *count == 0).await;
             let back = tokio::time::timeout(GRACE, passengers.wait_for(|count| *count > 0)).await;
-            if back.is_err() && self.left_bytes() > NEARLY_DONE_BYTES {
-                return;
+            if back.is_err() {
+                let left = self.left_bytes();
+                if left > NEARLY_DONE_BYTES || left == left_before {
+                    return;
+                }
+                left_before = left;
             }
         }
     }
@@ -258,10 +263,7 @@ async fn fly(shared: Arc<Shared>, entry: Arc<XorbEntry>, file: Arc<FileState>, f
     };
     let outcome = tokio::select! {
         outcome = transfer(&shared, &entry, &file, &flight, route) => outcome,
-        () = flight.abandoned() => {
-            add(&shared.counters.abandoned_fetches, 1);
-            Err(Error::Client(ClientError::Cancelled))
-        }
+        () = flight.abandoned() => Err(Error::Client(ClientError::Cancelled)),
     };
     if outcome.as_ref().is_err_and(Error::is_abandoned) {
         add(&shared.counters.abandoned_fetches, 1);
