@@ -48,8 +48,8 @@ def digest(paths: Iterable[Path]) -> str:
 
 def native_sources() -> list[Path]:
     found = [ROOT / name for name in ("Cargo.toml", "Cargo.lock", "pyproject.toml")]
-    for part in ("core", "store", "py"):
-        found += [path for path in (ROOT / "rust" / part).rglob("*") if path.suffix in {".rs", ".toml"}]
+    for pattern in ("*/Cargo.toml", "*/src/**/*.rs"):
+        found += (ROOT / "rust").glob(pattern)
     return [path for path in found if path.is_file()]
 
 
