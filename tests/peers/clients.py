@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from server_process import ServerProcess, client_environment
 from toolchain import VENVS, venv_program
 
 DRIVER = Path(__file__).with_name("driver.py")
-TIMEOUT_S = 300
+TIMEOUT_S = 150  # below the limit of a test, so that a hang is one failure that tells what it waited for
 
 
 class ClientError(Exception):
@@ -64,15 +65,22 @@ class Client:
 
     def command(self, *command: str) -> str:
         """Run a program of the environment; returns its stdout."""
-        answer = subprocess.run(
-            [self.pair.program(command[0]), *command[1:]],
-            env=self.environment(),
-            cwd=self.home,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+        return self._run([self.pair.program(command[0]), *command[1:]])
+
+    def _run(self, command: Sequence[str], stdin: str | None = None) -> str:
+        try:
+            answer = subprocess.run(
+                command,
+                input=stdin,
+                env=self.environment(),
+                cwd=self.home,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            pytest.fail(f"{command[0]} hangs:\n{error.stdout}\n{error.stderr}\n--\n{self.server.log[-3000:]}")
         assert answer.returncode == 0, (
             f"{command[0]} failed:\n{answer.stdout}\n{answer.stderr}\n--\n{self.server.log[-3000:]}"
         )
@@ -96,18 +104,8 @@ class Client:
 
     def calls(self, *calls: Sequence[Any]) -> list[dict[str, Any]]:
         """Several HfApi calls in one process; driver.py says what each result looks like."""
-        answer = subprocess.run(
-            [self.pair.program("python"), str(DRIVER)],
-            input=json.dumps(calls, default=str),
-            env=self.environment(),
-            cwd=self.home,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-        assert answer.returncode == 0, f"{answer.stdout}\n{answer.stderr}\n--\n{self.server.log[-3000:]}"
-        results: list[dict[str, Any]] = json.loads(answer.stdout.strip().splitlines()[-1])
+        answer = self._run([self.pair.program("python"), str(DRIVER)], json.dumps(calls, default=str))
+        results: list[dict[str, Any]] = json.loads(answer.strip().splitlines()[-1])
         return results
 
     def __getattr__(self, method: str) -> Any:
