@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,10 @@ from upstream import FaultUpstream, Manners
 
 MakeServer = Callable[..., ServerProcess]
 MakeUpstream = Callable[..., FaultUpstream]
+# A shell ignores the interrupt for what it runs in the background, and so would all programs that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 HUB_TOKEN = "hf_OfTheFaultUpstreamThatMayReadEverything"
 
 
