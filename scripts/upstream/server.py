@@ -11,6 +11,7 @@ import traceback
 from collections import Counter, deque
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -19,8 +20,9 @@ from urllib.parse import urlsplit
 from upstream.data import Addresses, Cas, Cdn
 from upstream.faults import Fault, Faults, Rule, Sender
 from upstream.hub import Hub
+from upstream.listener import Listener
 from upstream.manners import Manners
-from upstream.wire import MAX_HEAD_BYTES, Backend, Reply, Request, WireError, read_request
+from upstream.wire import Backend, Reply, Request, WireError, read_request
 
 ROLES = {"hub": "127.0.0.1", "cas": "127.0.0.1", "cdn": "localhost"}
 DATA_KINDS = ("xorb_bytes", "plain_bytes")
@@ -86,9 +88,8 @@ class FaultUpstream:
         self._faults = Faults(seed)
         self._tls = tls
         self._ports: dict[str, int] = {}
-        self._servers: dict[str, asyncio.Server] = {}
+        self._listeners: dict[str, Listener] = {}
         self._bound: dict[str, socket.socket] = {}
-        self._writers: dict[asyncio.StreamWriter, str] = {}
         self._addresses = Addresses(self.manners)
         backend = Backend(behind)
         self._answering: dict[str, Hub | Cas | Cdn] = {
@@ -96,7 +97,7 @@ class FaultUpstream:
             "cas": Cas(backend, self.manners, self._addresses),
             "cdn": Cdn(data, self._addresses),
         }
-        self._loop = asyncio.new_event_loop()
+        self._loop = asyncio.SelectorEventLoop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="upstream", daemon=True)
         self._thread.start()
         self.up()
@@ -145,7 +146,7 @@ class FaultUpstream:
     @property
     def connections(self) -> int:
         """Connections that are open now."""
-        return len(self._writers)
+        return sum(len(listener.connections) for listener in list(self._listeners.values()))
 
     def forget(self) -> None:
         """Begin counting anew."""
@@ -182,31 +183,21 @@ class FaultUpstream:
 
     async def _open(self) -> None:
         for role in ROLES:
-            if role not in self._servers:
-
-                async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, role: str = role) -> None:
-                    await self._serve(role, reader, writer)
-
+            if role not in self._listeners:
                 bound = self._bound.pop(role, None) or bind(0)
                 self._ports[role] = bound.getsockname()[1]
-                self._servers[role] = await asyncio.start_server(
-                    serve, sock=bound, limit=MAX_HEAD_BYTES * 4, ssl=self._tls, backlog=1024
-                )
+                self._listeners[role] = await Listener.start(bound, partial(self._serve, role), self._tls)
 
     async def _close(self, roles: tuple[str, ...]) -> None:
         for role in roles:
-            if role in self._servers:
-                self._servers.pop(role).close()
+            if role in self._listeners:
+                await self._listeners.pop(role).close()
                 # Bound and not listening: connections are refused, and nobody else gets the port meanwhile.
                 self._bound[role] = bind(self._ports[role])
-        for writer, role in list(self._writers.items()):
-            if role in roles:
-                writer.transport.abort()
 
     # -- connections
 
     async def _serve(self, role: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers[writer] = role
         try:
             while (request := await read_request(role, reader)) and await self._one(request, reader, writer):
                 pass
@@ -215,7 +206,6 @@ class FaultUpstream:
         except Exception:  # noqa: BLE001  # a failure of ours must not pass for one of the mirror
             self.failures.append(traceback.format_exc())
         finally:
-            self._writers.pop(writer, None)
             writer.close()
 
     async def _one(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -247,12 +237,11 @@ class FaultUpstream:
         await self._close(tuple(ROLES))
         while self._bound:
             self._bound.popitem()[1].close()
-        await asyncio.sleep(0.01)  # what was accepted a moment ago begins, and can be ended
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=5)
-        await asyncio.sleep(0.01)  # for transports to be closed
+        await asyncio.sleep(0)  # what they aborted is closed
 
     def stop(self) -> None:
         """End it. Raises AssertionError if it failed itself."""

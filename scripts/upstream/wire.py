@@ -146,7 +146,7 @@ class BackendAnswer:
             if left > 0:
                 raise WireError("the server behind broke off")
         finally:
-            self.writer.close()
+            self.writer.transport.abort()
 
 
 @dataclass(frozen=True)
@@ -167,10 +167,10 @@ class Backend:
             writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
             head = await _read_head(reader)
         except BaseException:
-            writer.close()
+            writer.transport.abort()
             raise
         if head is None:
-            writer.close()
+            writer.transport.abort()
             raise WireError("the server behind gave no answer")
         status = int(head[0].split(" ")[1])
         return BackendAnswer(status, head[1], reader, writer, method != "HEAD" and status not in {204, 304})
@@ -191,7 +191,7 @@ class BackendSource:
         wanted = ("range", f"bytes={start}-{end - 1}")
         answer = await self.backend.ask("GET", self.target, [*self.headers, wanted])
         if answer.status != 206:
-            answer.writer.close()
+            answer.writer.transport.abort()
             raise WireError(f"the server behind answered {answer.status} for a range")
         async with aclosing(answer.pieces()) as pieces:
             async for piece in pieces:

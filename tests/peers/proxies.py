@@ -10,6 +10,9 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from upstream.listener import Listener
+from upstream.server import bind
+
 USER, PASSWORD = "proxy-user", "proxy-p@ss:word"
 QUOTED = "proxy-p%40ss%3Aword"
 
@@ -20,12 +23,12 @@ class Proxy:
     def __init__(self) -> None:
         self.served: list[str] = []  # what was asked for, "HOW host:port"
         self.refused = 0
-        self._loop = asyncio.new_event_loop()
+        self._loop = asyncio.SelectorEventLoop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
-        started = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop)
-        self._server = started.result(10)
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        bound = bind(0)
+        self.port: int = bound.getsockname()[1]
+        self._listener = asyncio.run_coroutine_threadsafe(Listener.start(bound, self._serve), self._loop).result(10)
 
     def url(self, scheme: str = "http", password: str = QUOTED) -> str:
         return f"{scheme}://{USER}:{password}@127.0.0.1:{self.port}"
@@ -113,12 +116,12 @@ class Proxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         async def end() -> None:
-            self._server.close()
+            await self._listener.close()
             tasks = asyncio.all_tasks() - {asyncio.current_task()}
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.sleep(0.01)  # for transports to be closed
+            await asyncio.sleep(0)  # what they aborted is closed
 
         asyncio.run_coroutine_threadsafe(end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)

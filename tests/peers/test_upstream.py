@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import http.client
 import re
+import socket
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -182,3 +186,20 @@ def test_down_is_refused_and_up_is_back(link: Link, server: ServerProcess) -> No
         link.get(url)
     link.upstream.up()
     assert link.get(url, Range="bytes=0-9")[0] == 206
+
+
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_a_port_that_closes_loses_no_connection(make_upstream: MakeUpstream, turns: int, is_tls: bool) -> None:
+    """However far the loop is with a connection: what is lost open warns, and fails the test."""
+    upstream = make_upstream(tls=ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if is_tls else None)
+
+    async def close_after_a_connection() -> None:
+        with socket.create_connection(("127.0.0.1", urlsplit(upstream.url).port)):
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await upstream._close(("hub",))
+
+    upstream._order(close_after_a_connection())
+    upstream.stop()
+    gc.collect()

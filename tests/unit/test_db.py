@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import threading
 from pathlib import Path
@@ -118,3 +119,16 @@ def test_data_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     raw.close()
     with pytest.raises(ConfigError, match="newer"):
         Database(path)
+
+
+def test_no_connection_is_left_open(tmp_path: Path) -> None:
+    """Neither one whose thread has ended nor those of a database in a cycle: from Python 3.13 on, they would warn."""
+    db = Database(tmp_path / "xetway.db")
+    thread = threading.Thread(target=secret, args=(db, "a"))
+    thread.start()
+    thread.join()
+    cycle: list[object] = [db]
+    cycle.append(cycle)
+    del db, thread, cycle
+    gc.collect()
+    assert not list(tmp_path.glob("*-wal")), "the last connection that is closed removes it"

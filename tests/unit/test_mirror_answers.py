@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -202,7 +203,8 @@ def test_no_token_is_on_the_disk(mirror: MirrorDriver, upstream: UpstreamHub, tm
     mirror.get("/api/models/org/m", token="hf_alice")
     mirror.get("/api/models/org/m/xet-read-token/main", token="hf_alice")
     issued = upstream.driver.hub.xet_tokens.issue(1, "read", "alice")[0].partition(".")[0]
-    sqlite3.connect(tmp_path / "mirror" / "mirror" / "answers.db").execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with closing(sqlite3.connect(tmp_path / "mirror" / "mirror" / "answers.db")) as raw:
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     for path in (tmp_path / "mirror").rglob("*"):
         if path.is_file():
             data = path.read_bytes()

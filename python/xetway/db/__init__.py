@@ -24,6 +24,14 @@ from xetway.errors import ConfigError
 _BUSY_TIMEOUT_MS = 30_000
 
 
+class _Connection(sqlite3.Connection):
+    """Closed when its thread has ended or its database is gone; sooner, a thread might be using it."""
+
+    def __del__(self) -> None:
+        with contextlib.suppress(sqlite3.ProgrammingError):  # it could not be opened
+            self.close()
+
+
 class Database:
     """A SQLite file and this process's connections to it. Blocking: call it from worker threads.
 
@@ -44,7 +52,11 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, timeout=_BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False
+            self._path,
+            timeout=_BUSY_TIMEOUT_MS / 1000,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=_Connection,
         )
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode = WAL")
