@@ -39,6 +39,8 @@ class HttpClient:
         stall_window_s: A body that brings fewer than `stall_min_bytes` in this time is asked for again.
         stall_min_bytes: See `stall_window_s`.
         attempts: Tries of each part of a transfer before its failure is final.
+        connect_attempts: Tries to connect to a host from which nothing has come, if fewer than `attempts`. Does not
+            concern the ranges of xorbs.
         retry_base_s: Longest pause before the second try; it doubles with each.
 
     Raises:
@@ -57,6 +59,7 @@ class HttpClient:
         stall_window_s: float = 30.0,
         stall_min_bytes: int = 65_536,
         attempts: int = 6,
+        connect_attempts: int | None = None,
         retry_base_s: float = 0.5,
     ) -> HttpClient: ...
     def request(

@@ -127,11 +127,12 @@ def test_nobody_listens():
     async def main():
         with silent_listener() as (_, url):
             pass
+        http = client(connect_attempts=2)
         with pytest.raises(errors.TransportError) as caught:
-            await client().request("GET", url)
-        return caught.value
+            await http.request("GET", url, attempts=5)
+        return caught.value.code, http.stats()["requests"]
 
-    assert asyncio.run(main()).code == "connect_failed"
+    assert asyncio.run(main()) == ("connect_failed", 2)
 
 
 def test_an_answer_without_tls_is_not_trusted():
@@ -177,6 +178,7 @@ def test_requests_that_are_none(arguments):
         {"attempts": 0},
         {"rate_limit_bytes_s": 0},
         {"max_in_flight_bytes": 0},
+        {"connect_attempts": 0},
         {"connect_timeout_s": -1.0},
         {"retry_base_s": float("nan")},
         {"ca_bundle": "/nowhere/ca.pem"},

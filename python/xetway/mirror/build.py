@@ -28,6 +28,8 @@ _LEAST_FREE_BYTES = 1 << 30
 _LEAST_FREE_SHARE = 0.05
 # A xorb has 64 MiB, and several are in use at a time.
 _SMALL_CACHE_BYTES = 1 << 30
+# Clients give up soon, and should hear why.
+_CONNECT_ATTEMPTS = 2
 
 
 class MirrorRoutes:
@@ -81,6 +83,7 @@ def build_mirror(settings: Settings, db: Database, environment: Mapping[str, str
         ca_bundle=settings.ca_bundle,
         concurrency=settings.upstream_concurrency,
         rate_limit_bytes_s=settings.upstream_rate,
+        connect_attempts=_CONNECT_ATTEMPTS,
     )
     content = Content(http, folder, max_bytes=settings.cache_size, min_free_bytes=min_free)
     chosen = MirrorSettings(url=settings.upstream, offline=settings.offline, max_stale_s=settings.max_stale)

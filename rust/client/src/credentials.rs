@@ -1,6 +1,7 @@
 //! Who we are to a content-addressed store: a token, or the Hub route that gives tokens.
 
 use std::fmt;
+use std::future::ready;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +9,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use crate::error::{Error, Result, TransportKind};
-use crate::http::{Http, Request};
+use crate::http::{Answer, Http, Request};
 use crate::secret::Secret;
 
 /// A token is renewed when it has no longer than this to live.
@@ -132,17 +133,19 @@ impl Tokens {
 }
 
 async fn fetch(http: &Http, url: &str, headers: &[(String, Secret)]) -> Result<(Access, u64)> {
-    let answer = http
-        .request(Request {
-            headers: headers.to_vec(),
-            timeout: TIMEOUT,
-            attempts: http.options().attempts,
-            max_body_bytes: MAX_ANSWER_BYTES,
-            follow: true,
-            ..Request::new("GET", url)
-        })
-        .await?
-        .checked()?;
+    let request = Request {
+        headers: headers.to_vec(),
+        timeout: TIMEOUT,
+        attempts: http.options().attempts,
+        max_body_bytes: MAX_ANSWER_BYTES,
+        follow: true,
+        ..Request::new("GET", url)
+    };
+    http.request_as(&request, |answer| ready(read(answer))).await
+}
+
+fn read(answer: Answer) -> Result<(Access, u64)> {
+    let answer = answer.checked()?;
     let json: Json = serde_json::from_slice(&answer.body).map_err(|_| {
         let host = answer.host();
         let message = format!("{host} answers without casUrl, accessToken and exp where a token was asked for");

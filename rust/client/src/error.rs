@@ -23,6 +23,8 @@ pub enum TransportKind {
     Proxy,
     /// The proxy refused our credentials, or wants some.
     ProxyAuth,
+    /// No connection in time.
+    ConnectTimeout,
     /// No answer in time.
     Timeout,
     /// The body came to a halt, or nearly.
@@ -118,6 +120,18 @@ impl Error {
         }
     }
 
+    /// Say whether the host could not even be connected to.
+    pub fn is_unreachable(&self) -> bool {
+        use TransportKind::{Connect, ConnectTimeout, Dns, Proxy, Tls};
+        matches!(
+            self,
+            Self::Transport {
+                kind: Dns | Connect | ConnectTimeout | Tls | Proxy,
+                ..
+            }
+        )
+    }
+
     /// Return the stable `snake_case` code of this error.
     pub fn code(&self) -> &'static str {
         match self {
@@ -128,7 +142,7 @@ impl Error {
                 TransportKind::Tls => "tls_untrusted",
                 TransportKind::Proxy => "proxy_failed",
                 TransportKind::ProxyAuth => "proxy_auth_failed",
-                TransportKind::Timeout => "timed_out",
+                TransportKind::ConnectTimeout | TransportKind::Timeout => "timed_out",
                 TransportKind::Stalled => "stalled",
                 TransportKind::Cut => "connection_cut",
                 TransportKind::Protocol => "bad_answer",

@@ -75,7 +75,7 @@ fn connecting(error: &reqwest::Error, causes: &[&(dyn StdError + 'static)], host
     }
     if error.is_timeout() {
         let message = format!("no connection to {host} in time; is it reachable, or is a proxy needed (HTTPS_PROXY)?");
-        return Error::transport(TransportKind::Timeout, host, message);
+        return Error::transport(TransportKind::ConnectTimeout, host, message);
     }
     Error::transport(
         TransportKind::Connect,

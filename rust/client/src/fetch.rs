@@ -1,6 +1,7 @@
 //! One range of a xorb, in order, whatever the network does.
 //!
-//! Failures are waited out and the range goes on where it stopped. A URL that is refused is renewed.
+//! Failures are waited out and the range goes on where it stopped. A URL that is refused, or whose host
+//! cannot be reached, is renewed.
 //! Some URLs are signed for one exact range: where a part of it is refused, the whole is read again
 //! and what was delivered is passed over. Bytes are not looked at.
 
@@ -25,7 +26,7 @@ pub trait UrlSource: Send + Sync {
     /// Return the fetch that covers `bytes` of `xorb`.
     fn url(&self, xorb: &Hash, bytes: &Range<u64>) -> BoxFuture<'_, Result<Fetch>>;
 
-    /// Return it with a URL other than `stale`, which was refused.
+    /// Return it with a URL other than `stale`, which was refused or could not be reached.
     ///
     /// Many may ask at once about URLs of one plan: upstream is asked once for all of them.
     fn renew(&self, stale: &Secret, xorb: &Hash, bytes: &Range<u64>) -> BoxFuture<'_, Result<Fetch>>;
@@ -51,6 +52,8 @@ pub struct RangeBody {
     /// Where the last restart went back to, and how often in a row. Never forgiven by what is merely
     /// read again.
     restarts: (u64, u32),
+    /// Another URL was asked for because the host could not be reached.
+    looked_elsewhere: bool,
 }
 
 impl fmt::Debug for RangeBody {
@@ -81,6 +84,7 @@ impl RangeBody {
             failures: 0,
             forgiven_at: position.saturating_add(PROGRESS_BYTES),
             restarts: (position, 0),
+            looked_elsewhere: false,
         }
     }
 
@@ -171,6 +175,9 @@ impl RangeBody {
     /// Do what a failed opening asks for: read the whole range, renew the URL, or wait.
     async fn recover(&mut self, error: Error) -> Result<()> {
         let (Some(fetch), Error::Status { status, .. }) = (&self.fetch, &error) else {
+            if error.is_unreachable() && self.failures > 0 && !self.looked_elsewhere {
+                self.look_elsewhere().await?;
+            }
             return self.fail(error).await;
         };
         let refused = matches!(status, 403 | 404 | 410);
@@ -193,6 +200,20 @@ impl RangeBody {
             return Err(error);
         }
         self.adopt(fetch)?;
+        Ok(())
+    }
+
+    /// Ask for another URL, once: a host that cannot be reached twice in a row may have been replaced.
+    async fn look_elsewhere(&mut self) -> Result<()> {
+        let Some(stale) = self.fetch.as_ref().map(|fetch| fetch.url.clone()) else {
+            return Ok(());
+        };
+        let renewed = self.source.renew(&stale, &self.xorb, &self.bytes).await;
+        self.looked_elsewhere = true;
+        // A store that fails too is not what there is to tell.
+        if let Ok(fetch) = renewed {
+            self.adopt(fetch)?;
+        }
         Ok(())
     }
 

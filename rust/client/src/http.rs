@@ -11,6 +11,7 @@ mod stall;
 mod stats;
 
 use std::fmt;
+use std::future::ready;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ pub use body::Body;
 pub use message::{Answer, Request};
 pub use stats::Stats;
 
-use send::{Follow, Sending};
+use send::{Exchanged, Follow, Sending};
 use stats::{Counters, add};
 
 /// Connections kept open beyond those in use: for small requests beside the bodies.
@@ -140,18 +141,45 @@ impl Http {
     /// Sent again, up to its attempts, after transport failures and 408, 429 and 5xx but 501;
     /// `Retry-After` is honoured. When attempts are used up, the last answer is returned as it is.
     pub async fn request(&self, request: Request) -> Result<Answer> {
+        self.request_as(&request, |answer| ready(Ok(answer))).await
+    }
+
+    /// As [`Self::request`], with what `read` makes of the answer: one that it cannot use is asked for again.
+    pub(crate) async fn request_as<T, F>(&self, request: &Request, read: fn(Answer) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
         let mut attempt = 1;
         loop {
-            let (error, answer) = match self.attempt(&request).await {
+            let (error, answer) = match self.attempt(request).await {
                 Ok(answer) if crate::error::is_retryable_status(answer.status) => (answer.to_error(), Some(answer)),
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => match read(answer).await {
+                    Ok(made) => return Ok(made),
+                    Err(error) => (error, None),
+                },
                 Err(error) => (error, None),
             };
-            if let Err(error) = self.back_off(attempt, request.attempts, error).await {
-                return answer.ok_or(error);
+            let attempts = if error.is_unreachable() {
+                self.connect_attempts(request.attempts)
+            } else {
+                request.attempts
+            };
+            if let Err(error) = self.back_off(attempt, attempts, error).await {
+                return match answer {
+                    Some(answer) => read(answer).await,
+                    None => Err(error),
+                };
             }
             attempt += 1;
         }
+    }
+
+    /// Return how many of `attempts` are made while the host cannot be connected to.
+    pub fn connect_attempts(&self, attempts: u32) -> u32 {
+        self.0
+            .options
+            .connect_attempts
+            .map_or(attempts, |most| most.min(attempts))
     }
 
     async fn attempt(&self, request: &Request) -> Result<Answer> {
@@ -167,14 +195,12 @@ impl Http {
         } else {
             Follow::Never
         };
-        let work = async {
-            let exchanged = self.exchange(sending, follow).await?;
-            exchanged.into_answer(self, request.max_body_bytes).await
-        };
-        match tokio::time::timeout(request.timeout, work).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(timed_out(&host, request.timeout)),
+        let exchange = self.exchange(sending, follow);
+        let read = |exchanged: Exchanged| exchanged.into_answer(self, request.max_body_bytes);
+        if request.long {
+            return read(within(request.timeout, &host, exchange).await?).await;
         }
+        within(request.timeout, &host, async { read(exchange.await?).await }).await
     }
 
     /// Open a body, in one attempt. A status other than 200 and 206 is an error.
@@ -194,10 +220,7 @@ impl Http {
         let slot = self.0.limiter.acquire().await;
         let begin = Instant::now();
         let patience = self.0.options.connect_timeout + self.0.options.first_byte_timeout;
-        let exchanged = tokio::time::timeout(patience, self.exchange(sending, Follow::Anywhere))
-            .await
-            .unwrap_or_else(|_| Err(timed_out(&host, patience)));
-        let opened = match exchanged {
+        let opened = match within(patience, &host, self.exchange(sending, Follow::Anywhere)).await {
             Ok(exchanged) => {
                 self.0.limiter.answered(begin.elapsed());
                 exchanged.into_body(self, range, slot).await
@@ -228,7 +251,10 @@ impl Http {
     /// Tell the limiter of failures that fewer streams may cure.
     fn note_overload(&self, error: &Error) {
         let overloaded = match error {
-            Error::Transport { kind, .. } => matches!(kind, TransportKind::Timeout | TransportKind::Stalled),
+            Error::Transport { kind, .. } => matches!(
+                kind,
+                TransportKind::ConnectTimeout | TransportKind::Timeout | TransportKind::Stalled
+            ),
             Error::Status { status, .. } => matches!(status, 429 | 503),
             _ => false,
         };
@@ -238,10 +264,10 @@ impl Http {
     }
 }
 
-fn timed_out(host: &str, patience: Duration) -> Error {
-    Error::transport(
-        TransportKind::Timeout,
-        host,
-        format!("{host} did not answer within {} s", patience.as_secs_f64()),
-    )
+/// Wait for `work`, which asks `host`, no longer than `patience`.
+async fn within<T>(patience: Duration, host: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
+        let message = format!("{host} did not answer within {} s", patience.as_secs_f64());
+        Err(Error::transport(TransportKind::Timeout, host, message))
+    })
 }

@@ -47,6 +47,10 @@ pub struct Options {
     pub stall: StallPolicy,
     /// Tries in all, the first included, before a failure is final.
     pub attempts: u32,
+    /// Tries in all to connect to a host from which nothing has come; `None` means as many as otherwise.
+    ///
+    /// Does not concern the ranges of xorbs.
+    pub connect_attempts: Option<u32>,
     /// Longest first pause between tries; it doubles with each.
     pub retry_base: Duration,
     /// Longest pause we choose ourselves.
@@ -70,6 +74,7 @@ impl Default for Options {
                 min_bytes: 64 << 10,
             },
             attempts: 6,
+            connect_attempts: None,
             retry_base: Duration::from_millis(500),
             retry_cap: Duration::from_secs(30),
             use_proxies: true,

@@ -17,8 +17,6 @@ use crate::stats::add;
 const BATCH_BYTES: usize = 512 << 10;
 /// Share of the budget of one transfer.
 const BUDGET_BYTES: u64 = 2 << 20;
-/// Tries to reach an upstream from which nothing came yet: clients give up soon, and should hear why.
-const UNREACHABLE_ATTEMPTS: u32 = 2;
 
 /// Return when nobody but the file's own state watches for some seconds.
 pub(crate) async fn unwatched(sender: &watch::Sender<Progress>) {
@@ -39,16 +37,14 @@ pub(crate) async fn transfer(
     let mut tried = 0;
     loop {
         tried += 1;
-        fetch(shared, entry, source, sender).await?;
-        let file = Arc::clone(&entry.file);
-        match blocking(move || file.finish()).await? {
+        match fill(shared, entry, source, sender).await {
             Ok(()) => {
                 let proven = Arc::clone(entry);
                 return blocking(move || proven.settle()).await?;
             }
             // Damage was found: what is missing is fetched again.
-            Err(CacheError::State { .. }) if tried <= TRIES => {}
-            Err(error @ CacheError::Integrity { .. }) => {
+            Err(Error::Cache(CacheError::State { .. })) if tried <= TRIES => {}
+            Err(Error::Cache(error @ CacheError::Integrity { .. })) => {
                 add(&shared.counters.integrity_failures, 1);
                 let failing = Arc::clone(entry);
                 let was_shown = blocking(move || failing.spoil()).await??;
@@ -56,21 +52,28 @@ pub(crate) async fn transfer(
                     return Err(entry.wrong(&error));
                 }
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
 }
 
-/// Whether the upstream can't be reached at all.
-fn is_unreachable(error: &ClientError) -> bool {
-    use TransportKind::{Connect, Dns, Proxy, Tls};
-    matches!(
-        error,
-        ClientError::Transport {
-            kind: Dns | Connect | Tls | Proxy,
-            ..
+/// Fetch what is missing and check the digest; wrong content is dropped.
+async fn fill(
+    shared: &Arc<Shared>,
+    entry: &Arc<PlainEntry>,
+    source: &PlainSource,
+    sender: &watch::Sender<Progress>,
+) -> Result<()> {
+    let fetched = fetch(shared, entry, source, sender).await;
+    let file = Arc::clone(&entry.file);
+    blocking(move || {
+        if matches!(fetched, Err(Error::Cache(CacheError::Integrity { .. }))) {
+            file.restart()?;
         }
-    )
+        fetched?;
+        Ok(file.finish()?)
+    })
+    .await?
 }
 
 /// Fetch from where the file on disk ends to its end.
@@ -100,10 +103,26 @@ async fn fetch(
             failures + 1
         };
         let mut attempts = shared.http.options().attempts;
-        if is_unreachable(&error) && entry.file.len() == begin {
-            attempts = attempts.min(UNREACHABLE_ATTEMPTS);
+        if error.is_unreachable() && entry.file.len() == begin {
+            attempts = shared.http.connect_attempts(attempts);
         }
-        shared.http.back_off(failures, attempts, error).await?;
+        if matches!(error, ClientError::Integrity { .. }) {
+            attempts = attempts.min(TRIES);
+        }
+        let waited = shared.http.back_off(failures, attempts, error).await;
+        waited.map_err(|error| given_up(entry, error))?;
+    }
+}
+
+/// Content of another length is not the file.
+fn given_up(entry: &PlainEntry, error: ClientError) -> Error {
+    match error {
+        ClientError::Integrity { expected, actual, .. } => Error::UpstreamIntegrity {
+            what: format!("file {}", entry.key),
+            expected,
+            actual,
+        },
+        other => other.into(),
     }
 }
 
@@ -118,11 +137,12 @@ async fn fetch_once(
     let range = (start > 0).then_some(start..size);
     let mut body = shared.http.open(source.url.expose(), &source.headers, range).await?;
     if body.total.is_some_and(|total| total != size) || (body.end != u64::MAX && body.end != size) {
-        return Err(Error::UpstreamIntegrity {
-            what: format!("file {}", entry.key),
+        let other = ClientError::Integrity {
+            what: "length of the file",
             expected: format!("{size} bytes"),
             actual: format!("{} bytes", body.total.unwrap_or(body.end)),
-        });
+        };
+        return Err(other.into());
     }
     let mut at = start;
     let mut batch: Vec<Bytes> = Vec::new();
@@ -174,11 +194,7 @@ async fn write(
         Ok::<_, CacheError>(at)
     })
     .await?;
-    match written {
-        Ok(end) => *at = end,
-        Err(error @ CacheError::Integrity { .. }) => return Err(entry.wrong(&error)),
-        Err(error) => return Err(error.into()),
-    }
+    *at = written?;
     add(&shared.counters.fetched_bytes, bytes);
     sender.send_replace(Progress::Flying(entry.file.len()));
     Ok(())

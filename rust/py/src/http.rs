@@ -68,7 +68,7 @@ impl HttpClient {
     #[new]
     #[pyo3(signature = (*, user_agent, ca_bundle=None, concurrency=None, rate_limit_bytes_s=None,
         max_in_flight_bytes=134_217_728, connect_timeout_s=10.0, stall_window_s=30.0, stall_min_bytes=65_536,
-        attempts=6, retry_base_s=0.5))]
+        attempts=6, connect_attempts=None, retry_base_s=0.5))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn new(
         py: Python<'_>,
@@ -81,12 +81,14 @@ impl HttpClient {
         stall_window_s: f64,
         stall_min_bytes: u64,
         attempts: u32,
+        connect_attempts: Option<u32>,
         retry_base_s: f64,
     ) -> PyResult<Self> {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let usual = Options::default();
         let concurrency = concurrency.map(|number| at_least_one(py, "concurrency", number));
         let rate_limit = rate_limit_bytes_s.map(|number| at_least_one(py, "rate_limit_bytes_s", number));
+        let connect_attempts = connect_attempts.map(|number| at_least_one(py, "connect_attempts", number));
         let options = Options {
             user_agent,
             ca_bundle,
@@ -99,6 +101,7 @@ impl HttpClient {
                 min_bytes: stall_min_bytes,
             },
             attempts: at_least_one(py, "attempts", attempts)?,
+            connect_attempts: connect_attempts.transpose()?,
             retry_base: duration(py, "retry_base_s", retry_base_s)?,
             ..usual
         };
@@ -138,6 +141,7 @@ impl HttpClient {
             timeout: duration(py, "timeout_s", timeout_s)?,
             attempts: at_least_one(py, "attempts", attempts)?,
             max_body_bytes,
+            long: false,
             follow,
         };
         let http = self.http(py)?;

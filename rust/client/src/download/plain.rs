@@ -21,6 +21,8 @@ use sink::{Plain, Writing};
 
 /// Bytes written, hashed and noted at a time.
 const BLOCK_BYTES: usize = 1 << 20;
+/// How often all of a file is fetched when its digest is wrong.
+const TRIES: u32 = 3;
 
 /// What the content is known to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,36 +70,32 @@ impl Digest {
 ///
 /// Manners are those of [`super::to_path`]; `verified` means that the digest was checked.
 pub async fn to_path(http: Http, what: PlainDownload, path: &Path, options: DownloadOptions) -> Result<Finished> {
-    let paths = Paths::new(path);
-    let meter = Meter::new(options.progress.clone(), what.size.unwrap_or(0));
-    match attempt(&http, &what, paths.clone(), options.resume, &meter).await {
-        // What was resumed may be to blame.
-        Err(Error::Integrity { .. }) if meter.resumed_bytes() > 0 => {
-            let meter = Meter::new(options.progress, what.size.unwrap_or(0));
-            attempt(&http, &what, paths, false, &meter).await
+    let (paths, digest, size) = (Paths::new(path), what.digest, what.size);
+    let mut tried = 0;
+    loop {
+        let resume = options.resume && tried == 0;
+        let paths = paths.clone();
+        let mut sink = blocking(move || Plain::open(paths, digest, size, resume)).await?;
+        let meter = Meter::new(options.progress.clone(), size.unwrap_or(0));
+        meter.resumed(sink.position);
+        let outcome = transfer(&http, &what, &mut sink, &meter).await;
+        if outcome.is_err() && sink.position == 0 {
+            // Nothing is lost with them.
+            sink.part.discard()?;
         }
-        outcome => outcome,
+        outcome?;
+        let finished = Finished {
+            size: sink.position,
+            received_bytes: meter.network_bytes(),
+            resumed_bytes: meter.resumed_bytes(),
+            verified: digest.is_some(),
+        };
+        let Err(error) = blocking(move || sink.finish()).await else {
+            return Ok(finished);
+        };
+        tried += 1;
+        http.back_off(tried, TRIES, error).await?;
     }
-}
-
-async fn attempt(http: &Http, what: &PlainDownload, paths: Paths, resume: bool, meter: &Meter) -> Result<Finished> {
-    let (digest, size) = (what.digest, what.size);
-    let mut sink = blocking(move || Plain::open(paths, digest, size, resume)).await?;
-    meter.resumed(sink.position);
-    let outcome = transfer(http, what, &mut sink, meter).await;
-    if outcome.is_err() && sink.position == 0 {
-        // Nothing is lost with them.
-        sink.part.discard()?;
-    }
-    outcome?;
-    let size = sink.position;
-    blocking(move || sink.finish()).await?;
-    Ok(Finished {
-        size,
-        received_bytes: meter.network_bytes(),
-        resumed_bytes: meter.resumed_bytes(),
-        verified: what.digest.is_some(),
-    })
 }
 
 async fn transfer(http: &Http, what: &PlainDownload, sink: &mut Plain, meter: &Meter) -> Result<()> {
@@ -115,6 +113,9 @@ async fn transfer(http: &Http, what: &PlainDownload, sink: &mut Plain, meter: &M
             Err(error) => Err(error),
         };
         let Err(error) = outcome else { continue };
+        if matches!(error, Error::Integrity { .. }) {
+            sink.restart()?;
+        }
         if sink.position > reached.saturating_add(BLOCK_BYTES as u64) {
             failures = 0;
         }

@@ -158,19 +158,8 @@ impl Body {
     }
 
     fn stalled(&self) -> Error {
-        let policy = self.http.options().stall;
-        let host = &self.exchanged.host;
         add(&self.http.0.counters.stalled, 1);
-        let error = Error::transport(
-            TransportKind::Stalled,
-            host,
-            format!(
-                "the answer of {host} came to a halt at byte {}: fewer than {} bytes in {} s",
-                self.position,
-                policy.min_bytes,
-                policy.window.as_secs_f64()
-            ),
-        );
+        let error = self.stall.error(&self.exchanged.host, self.position);
         self.http.note_overload(&error);
         error
     }

@@ -23,12 +23,14 @@ pub struct Request {
     pub headers: Vec<(String, Secret)>,
     /// Body; an empty one is sent as such if the method is not GET, HEAD or DELETE.
     pub body: Bytes,
-    /// Most time for one attempt, its body included.
+    /// Most time for one attempt, its body included unless it is `long`.
     pub timeout: Duration,
     /// Tries in all, the first included.
     pub attempts: u32,
     /// Longest body accepted.
     pub max_body_bytes: u64,
+    /// Whether the body may take longer than `timeout`, as long as it does not stall.
+    pub long: bool,
     /// Whether redirects to the same origin are followed; others are answers.
     pub follow: bool,
 }
@@ -44,6 +46,7 @@ impl Request {
             timeout: Duration::from_secs(30),
             attempts: 1,
             max_body_bytes: 64 << 20,
+            long: false,
             follow: false,
         }
     }

@@ -2,12 +2,14 @@
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE};
 use reqwest::{Method, Response, Url};
 
 use super::message::{Answer, status_error};
+use super::stall::Stall;
 use super::stats::add;
 use super::{Body, Http};
 use crate::error::{Error, Result, TransportKind};
@@ -243,12 +245,23 @@ impl Exchanged {
     async fn read(&mut self, http: &Http, max_bytes: u64) -> Result<Bytes> {
         let mut first = Bytes::new();
         let mut whole = BytesMut::new();
+        let mut stall = Stall::new(http.options().stall);
         loop {
-            let piece = match self.response.chunk().await {
-                Ok(piece) => piece,
-                Err(error) => return Err(http.fail(self, &error)),
+            let position = (first.len() + whole.len()) as u64;
+            let stalled = |stall: &Stall| {
+                add(&http.0.counters.stalled, 1);
+                stall.error(&self.host, position)
             };
-            let Some(piece) = piece else { break };
+            let patience = stall.wait(Instant::now());
+            let piece = match tokio::time::timeout(patience, self.response.chunk()).await {
+                Ok(Ok(Some(piece))) => piece,
+                Ok(Ok(None)) => break,
+                Ok(Err(error)) => return Err(http.fail(self, &error)),
+                Err(_) => return Err(stalled(&stall)),
+            };
+            if stall.is_stalled(Instant::now(), piece.len()) {
+                return Err(stalled(&stall));
+            }
             http.0
                 .counters
                 .bytes_in

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::error::{Error, TransportKind};
 use crate::options::StallPolicy;
 
 /// Watches how much comes in the time spent waiting for it.
@@ -43,6 +44,16 @@ impl Stall {
             return false;
         }
         self.waited >= self.policy.window
+    }
+
+    /// Make the error for an answer of `host` that stalled at byte `position`.
+    pub(super) fn error(&self, host: &str, position: u64) -> Error {
+        let StallPolicy { window, min_bytes } = self.policy;
+        let seconds = window.as_secs_f64();
+        let message = format!(
+            "the answer of {host} came to a halt at byte {position}: fewer than {min_bytes} bytes in {seconds} s"
+        );
+        Error::transport(TransportKind::Stalled, host, message)
     }
 }
 

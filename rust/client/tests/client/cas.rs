@@ -1,21 +1,27 @@
 //! Tokens and reconstructions.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
-use xetway_client::{Cas, Credentials, Error, Request, Secret};
+use xetway_client::{Cas, Credentials, Error, Http, Options, Request, Secret, StallPolicy};
 use xetway_core::Hash;
 
-use crate::http;
 use crate::server::{Received, Reply, Server};
+use crate::{http, http_with, options};
+
+const LOGIN_PAGE: &str = "<!doctype html><title>Sign in</title>";
 
 fn fixed(server: &Server) -> Cas {
+    asking(http(), server)
+}
+
+fn asking(http: Http, server: &Server) -> Cas {
     let credentials = Credentials::Fixed {
         cas_url: server.url("/base/"),
         token: Secret::from("xet"),
     };
-    Cas::new(http(), credentials)
+    Cas::new(http, credentials)
 }
 
 fn plan(version: &str) -> String {
@@ -106,10 +112,39 @@ async fn a_range_past_the_end_is_none_and_an_empty_one_asks_nobody() {
 }
 
 #[tokio::test]
+async fn what_is_not_a_plan_is_asked_for_again() {
+    let server = Server::start(|number, request| match number {
+        0 => Reply::new(200, &[("content-type", "text/html")], LOGIN_PAGE),
+        1 => Reply::new(200, &[], &plan("v2").as_bytes()[..50]),
+        _ => answer(request, 200),
+    })
+    .await;
+    let plan = fixed(&server).reconstruct(&Hash::ZERO, None).await.unwrap().unwrap();
+    assert_eq!((plan.terms.len(), server.requests().len()), (1, 3));
+}
+
+#[tokio::test]
+async fn a_plan_that_stalls_is_asked_for_again() {
+    let server = Server::start(|number, request| match number {
+        0 => answer(request, 200).hang(50),
+        _ => answer(request, 200),
+    })
+    .await;
+    let stall = StallPolicy {
+        window: Duration::from_millis(50),
+        min_bytes: 1000,
+    };
+    let client = http_with(Options { stall, ..options() }, &[]);
+    let plan = asking(client.clone(), &server).reconstruct(&Hash::ZERO, None).await;
+    assert_eq!(plan.unwrap().unwrap().terms.len(), 1);
+    assert_eq!((server.requests().len(), client.stats().stalled), (2, 1));
+}
+
+#[tokio::test]
 async fn a_plan_that_makes_no_sense_is_a_bad_answer() {
     let server = Server::start(|_, _| Reply::new(200, &[], "{}")).await;
     let error = fixed(&server).reconstruct(&Hash::ZERO, None).await.unwrap_err();
-    assert_eq!(error.code(), "bad_answer");
+    assert_eq!((error.code(), server.requests().len()), ("bad_answer", 3));
     assert!(error.to_string().contains(&format!("127.0.0.1:{}", server.port)));
 }
 
@@ -171,6 +206,18 @@ async fn one_token_serves_all_until_it_is_about_to_end() {
 }
 
 #[tokio::test]
+async fn what_is_not_a_token_is_asked_for_again() {
+    let server = Server::start(|number, _| match number {
+        0 => Reply::new(200, &[("content-type", "text/html")], LOGIN_PAGE),
+        1 => Reply::new(200, &[], r#"{"casUrl":"http"#),
+        _ => Reply::new(200, &[], r#"{"casUrl":"http://h","accessToken":"t","exp":1}"#),
+    })
+    .await;
+    let access = refreshing(&server).access().await.unwrap();
+    assert_eq!((access.cas_url.as_str(), server.requests().len()), ("http://h", 3));
+}
+
+#[tokio::test]
 async fn a_refused_token_is_replaced_once() {
     // Request 0 gives t0, 1 is refused, 2 gives t2.
     let server = hub(3600, "Bearer t2").await;
@@ -178,12 +225,14 @@ async fn a_refused_token_is_replaced_once() {
     assert_eq!((answer.status, answer.body.as_ref()), (200, &b"Bearer t2"[..]));
 
     let server = hub(3600, "Bearer none").await;
-    let answer = refreshing(&server).send(Request::new("GET", "/v1/any")).await.unwrap();
-    assert_eq!((answer.status, count(&server, "/token")), (401, 2));
+    let refused = refreshing(&server).send(Request::new("GET", "/v1/any")).await;
+    assert!(matches!(refused, Err(Error::Status { status: 401, .. })));
+    assert_eq!(count(&server, "/token"), 2);
 
     let server = Server::start(|_, _| Reply::new(401, &[], "")).await;
-    let answer = fixed(&server).send(Request::new("GET", "/v1/any")).await.unwrap();
-    assert_eq!((answer.status, server.requests().len()), (401, 1));
+    let refused = fixed(&server).send(Request::new("GET", "/v1/any")).await;
+    assert!(matches!(refused, Err(Error::Status { status: 401, .. })));
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[tokio::test]

@@ -9,14 +9,15 @@ use tokio::sync::Mutex;
 use xetway_client::{BoxFuture, Error, Fetch, Options, RangeBody, Result, Secret, StallPolicy, UrlSource};
 use xetway_core::Hash;
 
-use crate::server::{Received, Reply, Server};
+use crate::server::{Received, Reply, Server, unused_port};
 use crate::{content, http, http_with, options};
 
 const LENGTH: usize = 300_000;
 
 /// One xorb; renewing counts up the URL's version, once however many ask.
 struct Source {
-    base: String,
+    /// Where the URL of version 0 leads, and where the others do.
+    bases: [String; 2],
     signed: Range<u64>,
     version: Mutex<usize>,
     renewals: AtomicUsize,
@@ -24,8 +25,17 @@ struct Source {
 
 impl Source {
     fn new(server: &Server, signed: Range<u64>) -> Arc<Self> {
+        Self::of([server.url("/x"), server.url("/x")], signed)
+    }
+
+    /// URLs that lead to `after` once they are renewed.
+    fn moving(before: &str, after: &str) -> Arc<Self> {
+        Self::of([before.to_owned(), after.to_owned()], 0..1000)
+    }
+
+    fn of(bases: [String; 2], signed: Range<u64>) -> Arc<Self> {
         Arc::new(Self {
-            base: server.url("/x"),
+            bases,
             signed,
             version: Mutex::new(0),
             renewals: AtomicUsize::new(0),
@@ -36,7 +46,7 @@ impl Source {
         Fetch {
             chunks: 0..9,
             bytes: self.signed.clone(),
-            url: Secret::new(format!("{}?v={version}", self.base)),
+            url: Secret::new(format!("{}?v={version}", self.bases[version.min(1)])),
         }
     }
 }
@@ -155,6 +165,26 @@ async fn an_expired_url_is_renewed_once_for_all() {
     for reader in readers.collect::<Vec<_>>() {
         assert_eq!(reader.await.unwrap().unwrap(), content(LENGTH)[..1000]);
     }
+    assert_eq!(source.renewals.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_url_whose_host_is_not_there_is_renewed_once_for_all() {
+    let server = Server::start(|_, request| Reply::part(request, &content(LENGTH))).await;
+    let gone = format!("http://127.0.0.1:{}/x", unused_port());
+    let source = Source::moving(&gone, &server.url("/x"));
+    let readers = (0..8).map(|_| {
+        let mut body = body(&source, 0..1000);
+        tokio::spawn(async move { read(&mut body).await })
+    });
+    for reader in readers.collect::<Vec<_>>() {
+        assert_eq!(reader.await.unwrap().unwrap(), content(LENGTH)[..1000]);
+    }
+    assert_eq!(source.renewals.load(Ordering::SeqCst), 1);
+
+    let source = Source::moving(&gone, &gone);
+    let error = read(&mut body(&source, 0..1000)).await.unwrap_err();
+    assert_eq!(error.code(), "connect_failed");
     assert_eq!(source.renewals.load(Ordering::SeqCst), 1);
 }
 

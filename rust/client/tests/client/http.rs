@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use xetway_client::{Concurrency, Error, Http, Options, Request, Secret, StallPolicy, TransportKind};
 
-use crate::server::{Reply, Server, read_request, unused_port};
+use crate::server::{Reply, Server, read_request};
 use crate::{content, http, http_with, options};
 
 async fn read(http: &Http, url: &str, range: Option<std::ops::Range<u64>>) -> xetway_client::Result<Vec<u8>> {
@@ -133,6 +133,31 @@ async fn a_silent_server_times_out() {
     let error = http().request(request).await.unwrap_err();
     assert_eq!((kind(&error), error.code()), (TransportKind::Timeout, "timed_out"));
     assert!(!error.to_string().contains("secret"));
+}
+
+#[tokio::test]
+async fn a_long_answer_may_take_longer_than_its_beginning() {
+    use tokio::io::AsyncWriteExt;
+    let timeout = Duration::from_millis(500);
+    let server = Server::listen(move |mut stream| async move {
+        read_request(&mut stream).await;
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nso")
+            .await
+            .unwrap();
+        tokio::time::sleep(timeout * 2).await;
+        let _ = stream.write_all(b"on").await;
+    })
+    .await;
+    for long in [true, false] {
+        let request = Request {
+            timeout,
+            long,
+            ..Request::new("GET", server.url("/"))
+        };
+        let body = http().request(request).await.map(|answer| answer.body);
+        assert_eq!(body.ok(), long.then(|| Bytes::from_static(b"soon")));
+    }
 }
 
 #[tokio::test]
@@ -307,44 +332,6 @@ async fn no_more_bodies_are_open_than_allowed() {
     third.await.unwrap().unwrap();
     drop(one);
     assert_eq!(client.stats().active, 0);
-}
-
-#[tokio::test]
-async fn a_host_that_is_not_there_is_named() {
-    let port = unused_port();
-    let url = format!("http://127.0.0.1:{port}/?sig=secret");
-    let error = http().open(&url, &[], None).await.unwrap_err();
-    let text = error.to_string();
-    assert!(
-        text.starts_with(&format!("cannot connect to 127.0.0.1:{port}: ")),
-        "{text}"
-    );
-    assert!(text.contains("refused") && !text.contains("secret"), "{text}");
-    assert!(error.is_retryable());
-
-    let error = http()
-        .open("http://no-such-host.invalid/?sig=secret", &[], None)
-        .await
-        .unwrap_err();
-    assert_eq!((kind(&error), error.code()), (TransportKind::Dns, "dns_failure"));
-    assert!(error.to_string().contains("no-such-host.invalid") && !error.to_string().contains("secret"));
-}
-
-#[tokio::test]
-async fn what_is_not_http_is_a_bad_answer() {
-    use tokio::io::AsyncWriteExt;
-    for speaks_first in [true, false] {
-        let server = Server::listen(move |mut stream| async move {
-            if !speaks_first {
-                read_request(&mut stream).await;
-            }
-            let _ = stream.write_all(b"SSH-2.0-OpenSSH\r\n\r\n").await;
-            let _ = stream.shutdown().await;
-        })
-        .await;
-        let error = http().open(&server.url("/"), &[], None).await.unwrap_err();
-        assert_eq!(error.code(), "bad_answer", "{error}");
-    }
 }
 
 #[tokio::test]

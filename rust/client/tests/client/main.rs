@@ -3,6 +3,7 @@
 
 mod cas;
 mod fetch;
+mod hosts;
 mod http;
 mod proxy;
 mod server;

@@ -88,6 +88,42 @@ async fn cuts_are_made_up_for() {
     assert_eq!(finished.received_bytes, 5_000_000);
 }
 
+#[tokio::test]
+async fn other_content_is_fetched_again_from_the_start() {
+    let content = noise(36, 1_500_000);
+    let faults = [
+        (Fault::Page(400), "upstream_integrity"),
+        (Fault::EndlessPage(2_000_000), "upstream_integrity"),
+        (Fault::Flip(1_200_000), "upstream_integrity"),
+        (Fault::EndlessPage(400), "connection_cut"),
+    ];
+    for (fault, code) in faults {
+        let (store, folder) = (Store::start().await, tempfile::tempdir().unwrap());
+        put(&store, &content, Some("\"e\""));
+        let path = folder.path().join("f");
+        let sized = PlainDownload {
+            size: Some(1_500_000),
+            ..what(&store, Some(sha256(&content)))
+        };
+        store.fault(move |_, before| if before < 1 { fault } else { Fault::None });
+        to_path(http(), sized.clone(), &path, DownloadOptions::default())
+            .await
+            .unwrap();
+        assert!(fs::read(&path).unwrap() == content, "{fault:?}");
+
+        fs::remove_file(&path).unwrap();
+        store.fault(move |_, _| fault);
+        store.clear();
+        let error = to_path(http(), sized, &path, DownloadOptions::default())
+            .await
+            .unwrap_err();
+        assert_eq!(error.code(), code, "{fault:?}");
+        assert!(store.count("/plain/f") > 1, "{fault:?}");
+        let is_nothing_left = fs::read_dir(folder.path()).unwrap().count() == 0;
+        assert_eq!(is_nothing_left, code == "upstream_integrity", "{fault:?}");
+    }
+}
+
 /// Drop a transfer half way.
 async fn interrupt(store: &Store, what: PlainDownload, path: &std::path::Path) {
     store.fault(|_, _| Fault::Hang(3_000_000));

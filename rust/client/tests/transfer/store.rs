@@ -28,6 +28,10 @@ pub(crate) enum Fault {
     /// This many bytes of the body, then nothing more.
     Hang(usize),
     Status(u16),
+    /// 200, and so many bytes of another page.
+    Page(usize),
+    /// The same, without saying how many.
+    EndlessPage(usize),
 }
 
 /// A request as the store saw it.
@@ -187,15 +191,15 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, url: String) {
             let index = state.seen.len() - 1;
             let reply = match fault {
                 Fault::Status(status) => Reply::new(status, "{}"),
+                Fault::Page(bytes) | Fault::EndlessPage(bytes) => Reply::new(200, vec![b'<'; bytes]),
                 _ => answer(&mut state, &seen, &body, &url),
             };
             (reply, fault, index)
         };
-        let mut head = format!(
-            "HTTP/1.1 {} X\r\ncontent-length: {}\r\n",
-            reply.status,
-            reply.body.len()
-        );
+        let mut head = format!("HTTP/1.1 {} X\r\n", reply.status);
+        if !matches!(fault, Fault::EndlessPage(_)) {
+            write!(head, "content-length: {}\r\n", reply.body.len()).unwrap();
+        }
         for (name, value) in &reply.headers {
             write!(head, "{name}: {value}\r\n").unwrap();
         }
@@ -222,7 +226,7 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, url: String) {
             }
         }
         match fault {
-            Fault::Cut(_) => return,
+            Fault::Cut(_) | Fault::EndlessPage(_) => return,
             Fault::Hang(_) => std::future::pending().await,
             _ => {}
         }

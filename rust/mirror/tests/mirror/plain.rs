@@ -122,6 +122,26 @@ async fn wrong_content_that_nobody_saw_is_fetched_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_page_is_no_reason_to_fail_unless_it_stays() {
+    for what in [What::Page(300), What::EndlessPage(60_000), What::EndlessPage(300)] {
+        let (world, plain) = with(50_000).await;
+        world.upstream.fault(what.clone(), 2);
+        assert!(world.plain(&plain, 0..plain.size()).await.unwrap() == plain.bytes);
+
+        let (world, plain) = with(50_000).await;
+        world.upstream.fault(what, u32::MAX);
+        let error = world.plain(&plain, 0..plain.size()).await.unwrap_err();
+        assert!(
+            ["upstream_integrity", "connection_cut"].contains(&error.code()),
+            "{error}"
+        );
+        assert!(world.upstream.plain_requests.load(Ordering::SeqCst) > 2);
+        world.upstream.heal();
+        assert!(world.plain(&plain, 0..plain.size()).await.unwrap() == plain.bytes);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_size_that_is_not_the_file_s() {
     for claimed in [40_000, 60_000] {
         let (world, plain) = with(50_000).await;

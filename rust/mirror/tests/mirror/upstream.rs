@@ -31,6 +31,10 @@ pub enum What {
     Stall(usize),
     /// This status instead.
     Status(u16),
+    /// So many bytes of another page, under 200.
+    Page(usize),
+    /// The same, without saying how many.
+    EndlessPage(usize),
     /// Each piece of 16 KiB needs a permit.
     Paced(Arc<Semaphore>),
 }
@@ -335,6 +339,18 @@ async fn body(
     if let Some(What::Status(code)) = faults.iter().find(|what| matches!(what, What::Status(_))) {
         return status(stream, *code, "", b"").await;
     }
+    for what in &faults {
+        match what {
+            What::Page(bytes) => return status(stream, 200, "", &vec![b'<'; *bytes]).await,
+            What::EndlessPage(bytes) => {
+                let page = vec![b'<'; *bytes];
+                stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.ok()?;
+                stream.write_all(&page).await.ok()?;
+                return None;
+            }
+            _ => {}
+        }
+    }
     let mut bytes = content[range.start as usize..range.end as usize].to_vec();
     let (mut limit, mut stalls, mut pace) = (bytes.len(), false, None);
     for fault in faults {
@@ -343,7 +359,7 @@ async fn body(
             What::Cut(after) => limit = limit.min(after),
             What::Stall(after) => (limit, stalls) = (limit.min(after), true),
             What::Paced(permits) => pace = Some(permits),
-            What::Status(_) => {}
+            What::Status(_) | What::Page(_) | What::EndlessPage(_) => {}
         }
     }
     let head = match part_of {

@@ -56,7 +56,7 @@ fn client_error(py: Python<'_>, error: &ClientProblem) -> PyResult<PyErr> {
             fields.set_item("host", host)?;
             fields.set_item("retryable", error.is_retryable())?;
             match kind {
-                TransportKind::Timeout | TransportKind::Stalled => {
+                TransportKind::ConnectTimeout | TransportKind::Timeout | TransportKind::Stalled => {
                     raise::<remote::TransportTimeoutError>(py, error, &fields)
                 }
                 TransportKind::Dns
