@@ -11,13 +11,16 @@ import hmac
 import json
 import re
 import secrets
+import sys
 import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 from upstream.manners import Manners
-from upstream.wire import Backend, BackendSource, FileSource, Reply, Request, Source, asked_range
+from upstream.wire import Backend, BackendSource, FileSource, Headers, Reply, Request, Source, asked_ranges
 
 XORB = re.compile(r"^/xorbs/default/([0-9a-f]{64})$")
 BLOB = re.compile(r"^/blobs/([0-9a-f]{64})/([0-9a-f]{16})$")
@@ -38,9 +41,10 @@ class Addresses:
         self._blobs[seen_as] = source
         return self._signed(f"/blobs/{digest}/{seen_as}", {"response-content-disposition": "attachment"})
 
-    def xorb(self, xorb: str, start: int, last: int) -> str:
-        """An address for a range of a xorb."""
-        return self._signed(f"/xorbs/default/{xorb}", {"X-Xet-Signed-Range": f"bytes={start}-{last}"})
+    def xorb(self, xorb: str, *ranges: dict[str, int]) -> str:
+        """An address for ranges of a xorb, whose ends are included."""
+        signed = ",".join(f"{item['start']}-{item['end']}" for item in ranges)
+        return self._signed(f"/xorbs/default/{xorb}", {"X-Xet-Signed-Range": f"bytes={signed}"})
 
     def blob_source(self, name: str) -> BackendSource:
         return self._blobs[name]
@@ -66,11 +70,11 @@ class Addresses:
         wanted = request.query.get("X-Xet-Signed-Range")
         if wanted is None:
             return None
-        start, last = (int(number) for number in wanted.removeprefix("bytes=").split("-"))
-        asked = asked_range(request.headers.get("range"), last + 1)
-        if asked is None or asked[0] < start or asked[0] >= asked[1]:
+        signed = asked_ranges(wanted, sys.maxsize)
+        asked = asked_ranges(request.headers.get("range"), max(end for _, end in signed))
+        if not asked or not all(any(in_range(one, other) for other in signed) for one in asked):
             return "AccessDenied"
-        if self._manners.exact_ranges and request.headers.get("range") != wanted:
+        if self._manners.exact_ranges and not set(asked) <= set(signed):
             return "AccessDenied"
         return None
 
@@ -115,19 +119,19 @@ class Cas:
     def _readdressed(self, plan: dict[str, Any]) -> dict[str, Any]:
         for xorb, parts in plan.get("fetch_info", {}).items():
             for part in parts:
-                part["url"] = self._addresses.xorb(xorb, part["url_range"]["start"], part["url_range"]["end"])
+                part["url"] = self._addresses.xorb(xorb, part["url_range"])
         for xorb, parts in plan.get("xorbs", {}).items():
             for part in parts:
-                (only,) = part["ranges"]
-                part["url"] = self._addresses.xorb(xorb, only["bytes"]["start"], only["bytes"]["end"])
+                part["url"] = self._addresses.xorb(xorb, *(item["bytes"] for item in part["ranges"]))
         return plan
 
 
 class Cdn:
     """Answers what comes to the CDN port: ranges of xorbs, and files."""
 
-    def __init__(self, data: Path, addresses: Addresses) -> None:
+    def __init__(self, data: Path, manners: Manners, addresses: Addresses) -> None:
         self._xorbs = data / "xorbs"
+        self._manners = manners
         self._addresses = addresses
 
     async def answer(self, request: Request) -> Reply:
@@ -143,7 +147,13 @@ class Cdn:
         source = self._xorb(xorb[1]) if xorb else self._addresses.blob_source(request.path.rpartition("/")[2])
         etag = hashlib.sha256(request.path.encode()).hexdigest()[:32]  # the storage's own, as CDNs have it
         headers = [("etag", f'"{etag}"'), ("accept-ranges", "bytes"), ("content-type", "binary/octet-stream")]
-        wanted = asked_range(request.headers.get("range"), source.size)
+        ranges = asked_ranges(request.headers.get("range"), source.size)
+        if len(ranges) > 1:
+            return self._several(kind, headers, source, ranges)
+        return self._one(kind, headers, source, *ranges)
+
+    @staticmethod
+    def _one(kind: str, headers: Headers, source: Source, wanted: tuple[int, int] | None = None) -> Reply:
         if wanted is None:
             return Reply(kind, 200, headers, source=source, start=0, end=source.size)
         start, end = wanted
@@ -152,8 +162,54 @@ class Cdn:
         headers.append(("content-range", f"bytes {start}-{end - 1}/{source.size}"))
         return Reply(kind, 206, headers, source=source, start=start, end=end)
 
+    def _several(self, kind: str, headers: Headers, source: Source, ranges: list[tuple[int, int]]) -> Reply:
+        manner = self._manners.several_ranges
+        if manner.isdigit():
+            return refusal(kind, int(manner), "InvalidArgument", "one range at a time")
+        if manner != "parts":
+            return self._one(kind, headers, source, *ranges[: manner == "first"])
+        parts = PartsSource(source, ranges)
+        others = [item for item in headers if item[0] != "content-type"]
+        others.append(("content-type", f'multipart/byteranges; boundary="{PartsSource.BOUNDARY}"'))
+        return Reply(kind, 206, others, source=parts, start=0, end=parts.size)
+
     def _xorb(self, name: str) -> Source:
         return FileSource(self._xorbs / name[:2] / f"{name}.xorb")
+
+
+class PartsSource:
+    """Ranges of content as the body of a multipart answer."""
+
+    BOUNDARY = "an upstream's (boundary)"
+
+    def __init__(self, source: Source, ranges: list[tuple[int, int]]) -> None:
+        head = "\r\n--{}\r\nContent-Type: binary/octet-stream\r\nContent-Range: bytes {}-{}/{}\r\n\r\n"
+        self._source = source
+        self._parts = [
+            (head.format(self.BOUNDARY, start, end - 1, source.size).encode(), start, end) for start, end in ranges
+        ]
+        self._tail = f"\r\n--{self.BOUNDARY}--\r\n".encode()
+        self.size = sum(len(head) + end - start for head, start, end in self._parts) + len(self._tail)
+
+    async def pieces(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
+        """Bytes [start, end) of the body."""
+        at = 0
+        async for piece in self._all():
+            yield piece[max(0, start - at) : max(0, end - at)]
+            at += len(piece)
+
+    async def _all(self) -> AsyncGenerator[bytes, None]:
+        for head, start, end in self._parts:
+            yield head
+            async with aclosing(self._source.pieces(start, end)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        yield self._tail
+
+
+def in_range(inner: tuple[int, int], outer: tuple[int, int]) -> bool:
+    """Whether a range that is not empty lies inside another."""
+    return outer[0] <= inner[0] < inner[1] <= outer[1]
 
 
 def refusal(kind: str, status: int, code: str, message: str) -> Reply:

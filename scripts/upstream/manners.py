@@ -21,6 +21,7 @@ class Manners:
     address_life_s: float = 3600.0  # of addresses of data
     token_life_s: float = 3600.0  # of xet tokens
     exact_ranges: bool = False  # an address of a xorb range is good for just this range, not for parts of it
+    several_ranges: str = "parts"  # the CDN's answer to more than one range: "parts", "whole", "first" or a status
     offers_v2: bool = True  # reconstructions in the second form
     small_files_redirect: bool = True  # small files come by a relative redirect
     revalidates: bool = True  # API answers have an ETag

@@ -95,7 +95,7 @@ class FaultUpstream:
         self._answering: dict[str, Hub | Cas | Cdn] = {
             "hub": Hub(backend, self.manners, self._addresses, self),
             "cas": Cas(backend, self.manners, self._addresses),
-            "cdn": Cdn(data, self._addresses),
+            "cdn": Cdn(data, self.manners, self._addresses),
         }
         self._loop = asyncio.SelectorEventLoop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="upstream", daemon=True)

@@ -198,12 +198,22 @@ class BackendSource:
                 yield piece
 
 
-def asked_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """The half-open byte range of a Range header; None for the whole. A start past the end gives an empty range."""
+def asked_ranges(header: str | None, size: int) -> list[tuple[int, int]]:
+    """The half-open byte ranges of a Range header; none for the whole. A start past the end gives an empty range."""
     unit, _, wanted = (header or "").partition("=")
-    first, dash, last = wanted.partition("-")
-    if unit.strip() != "bytes" or not dash or "," in wanted:
-        return None
+    if unit.strip() != "bytes" or "-" not in wanted:
+        return []
+    return [_asked_range(part.strip(), size) for part in wanted.split(",")]
+
+
+def asked_range(header: str | None, size: int) -> tuple[int, int] | None:
+    """The byte range of a Range header that has just one; None for the whole."""
+    ranges = asked_ranges(header, size)
+    return ranges[0] if len(ranges) == 1 else None
+
+
+def _asked_range(wanted: str, size: int) -> tuple[int, int]:
+    first, _, last = wanted.partition("-")
     if not first:
         return max(0, size - int(last)), size
     return int(first), min(size, int(last) + 1 if last else size)

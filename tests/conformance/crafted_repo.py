@@ -7,12 +7,15 @@ import hashlib
 import itertools
 import json
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import httpx
 from server_process import ServerProcess
 
 from tests.conformance.cas_client import Cas, fresh
 from tests.conformance.craft import Shard, ShardFile, Xorb, hex_form, keyed, merkle_root
+
+Term: TypeAlias = tuple[Xorb, int, int]
 
 CHUNK_BYTES = 65_536
 _names = itertools.count()
@@ -63,13 +66,27 @@ def craft_repo(
         return commit_files(cas, made)
 
 
+def fragmented_repo(server: ServerProcess, token: str, ranges: int) -> CraftedRepo:
+    """A repository of one file, made of every second chunk of a xorb: so many ranges that do not touch."""
+    cas = Cas(server, token)
+    with contextlib.closing(cas.http):
+        xorb = fresh(*[CHUNK_BYTES] * (2 * ranges))
+        assert cas.post_xorb(xorb).status_code == 200
+        return commit_terms(cas, [[(xorb, at, at + 1) for at in range(0, 2 * ranges, 2)]])
+
+
 def commit_files(cas: Cas, made: list[list[Xorb]]) -> CraftedRepo:
     """Make files of stored xorbs, each of all chunks of its own, and commit them."""
-    contents = [ShardFile([(xorb, 0, len(xorb.chunks)) for xorb in parts]) for parts in made]
-    shard = Shard(contents, [xorb for parts in made for xorb in parts])
+    return commit_terms(cas, [[(xorb, 0, len(xorb.chunks)) for xorb in parts] for parts in made])
+
+
+def commit_terms(cas: Cas, files: list[list[Term]]) -> CraftedRepo:
+    """Make files of chunks of stored xorbs, and commit them."""
+    xorbs = {xorb.hash: xorb for terms in files for xorb, _, _ in terms}
+    shard = Shard([ShardFile(terms) for terms in files], list(xorbs.values()))
     answer = cas.post_shard(shard.encode())
     assert answer.status_code == 200, answer.text
-    crafted = [describe(parts) for parts in made]
+    crafted = [describe(terms) for terms in files]
     lines: list[dict[str, object]] = [{"key": "header", "value": {"summary": "crafted", "description": ""}}]
     lines += [
         {
@@ -94,9 +111,10 @@ def commit(cas: Cas, lines: list[dict[str, object]]) -> str:
     return str(answer.json()["commitOid"])
 
 
-def describe(parts: list[Xorb]) -> CraftedFile:
-    """What a file of all chunks of these xorbs is."""
-    nodes = [node for xorb in parts for node in xorb.nodes]
-    data = b"".join(chunk for xorb in parts for chunk in xorb.chunks)
+def describe(terms: list[Term]) -> CraftedFile:
+    """What a file of these chunks is."""
+    nodes = [node for xorb, start, end in terms for node in xorb.nodes[start:end]]
+    data = b"".join(chunk for xorb, start, end in terms for chunk in xorb.chunks[start:end])
     file_hash = hex_form(keyed(bytes(32), merkle_root(nodes)))
-    return CraftedFile(f"file-{next(_names)}.bin", data, file_hash, tuple(hex_form(xorb.hash) for xorb in parts))
+    xorbs = tuple(dict.fromkeys(hex_form(xorb.hash) for xorb, _, _ in terms))
+    return CraftedFile(f"file-{next(_names)}.bin", data, file_hash, xorbs)

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.conformance.cas_client import Cas, file_hash, fresh
-from tests.conformance.craft import Shard, ShardFile, Xorb, chunk_hash, hex_form, keyed
+from tests.conformance.craft import Shard, ShardFile, Xorb, chunk_hash, chunk_header, hex_form, keyed
 
 
 @pytest.fixture
@@ -169,6 +169,70 @@ def test_dedup_answer_is_a_keyed_shard_with_footer(stored: tuple[Cas, Xorb, Xorb
     assert hashlib.sha256(one.chunks[1]).digest() not in body
 
 
+def shared_address(stored: tuple[Cas, Xorb, Xorb]) -> tuple[str, list[tuple[int, int]]]:
+    """A file of chunks 0, 2 and 4 of the first xorb: its only address, and the byte ranges, ends included."""
+    cas, one, _ = stored
+    file = ShardFile([(one, 0, 1), (one, 2, 3), (one, 4, 5)])
+    assert cas.post_shard(Shard([file], []).encode()).status_code == 200
+    ((fetch,),) = cas.reconstruction(file.encode()[:32], "/v2").json()["xorbs"].values()
+    return fetch["url"], [(part["bytes"]["start"], part["bytes"]["end"]) for part in fetch["ranges"]]
+
+
+def test_ranges_of_a_xorb_share_an_address_and_may_come_in_one_answer(stored: tuple[Cas, Xorb, Xorb]) -> None:
+    cas, one, _ = stored
+    url, ranges = shared_address(stored)
+    whole = one.body
+    assert [whole[start : last + 1] for start, last in ranges] == [
+        chunk_header(len(one.chunks[at]), 0, len(one.chunks[at])) + one.chunks[at] for at in (0, 2, 4)
+    ]
+    for start, last in ranges:
+        part = cas.http.get(url, headers={"range": f"bytes={start}-{last}"})
+        assert (part.status_code, part.content) == (206, whole[start : last + 1])
+    asked = ranges[0], (ranges[1][0] + 3, ranges[1][1]), ranges[2]
+    header = {"range": "bytes=" + ", ".join(f"{start}-{last}" for start, last in asked)}
+    answer = cas.http.get(url, headers=header)
+    assert answer.status_code == 206
+    assert answer.headers["content-length"] == str(len(answer.content))
+    kind, _, boundary = answer.headers["content-type"].partition("; boundary=")
+    assert kind == "multipart/byteranges"
+    expected = b"".join(
+        f"\r\n--{boundary}\r\ncontent-type: application/octet-stream\r\n"
+        f"content-range: bytes {start}-{last}/{len(whole)}\r\n\r\n".encode()
+        + whole[start : last + 1]
+        for start, last in asked
+    )
+    assert answer.content == expected + f"\r\n--{boundary}--\r\n".encode()
+
+
+@pytest.mark.parametrize("spread", ["{0}-{1},{3}-{5}", "{0}-{2},{3}-{4}", "{0}-{1},{1}-{1}", "{3}-{4},{0}-{1}", "0-"])
+def test_a_shared_address_opens_nothing_between_its_ranges(stored: tuple[Cas, Xorb, Xorb], spread: str) -> None:
+    cas, *_ = stored
+    url, ranges = shared_address(stored)
+    (first, end), (other, last), _ = ranges
+    wanted = spread.format(first, end, end + 1, other, last, last + 1)
+    answer = cas.http.get(url, headers={"range": f"bytes={wanted}"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "range_not_signed")
+
+
+def test_conditions_are_for_one_range(stored: tuple[Cas, Xorb, Xorb]) -> None:
+    cas, one, _ = stored
+    url, ((first, end), _, (other, last)) = shared_address(stored)
+    headers = {"range": f"bytes={first}-{end},{other}-{last}", "if-range": f'"{hex_form(one.hash)}"'}
+    assert cas.http.get(url, headers=headers).status_code == 403
+
+
+def test_many_ranges_of_a_xorb_have_several_addresses(cas: Cas) -> None:
+    xorb = fresh(*[1000 + at for at in range(80)])
+    cas.post_xorb(xorb)
+    file = ShardFile([(xorb, at, at + 1) for at in range(0, 80, 2)])
+    assert cas.post_shard(Shard([file], [xorb]).encode()).status_code == 200
+    plan = cas.reconstruction(file.encode()[:32], "/v2").json()
+    (fetches,) = plan["xorbs"].values()
+    assert [len(fetch["ranges"]) for fetch in fetches] == [32, 8]
+    assert len({fetch["url"] for fetch in fetches}) == 2
+    assert rebuild(cas, plan, "/v2") == b"".join(xorb.chunks[::2])
+
+
 def test_head_of_a_xorb_gives_its_length(stored: tuple[Cas, Xorb, Xorb]) -> None:
     cas, one, _ = stored
     answer = cas.http.head(f"/v1/xorbs/default/{hex_form(one.hash)}", headers=cas.read)
@@ -215,7 +279,7 @@ def test_unknown_xorb_is_404(cas: Cas) -> None:
     assert answer.status_code == 404
     with closing(sqlite3.connect(cas.server.data / "xetway.db")) as raw:
         key = raw.execute("SELECT value FROM secrets WHERE name = 'xorb-url'").fetchone()[0]
-    signature = hmac.new(key, b"xorb\0" + f"{'7' * 64} 0 9 99999999999".encode(), "sha256").digest()[:24]
+    signature = hmac.new(key, b"xorb\0" + f"{'7' * 64} 0-9 99999999999".encode(), "sha256").digest()[:24]
     query = f"b=0-9&e=99999999999&s={base64.urlsafe_b64encode(signature).decode()}"
     answer = cas.http.get(f"/xorb-data/{'7' * 64}?{query}", headers={"range": "bytes=0-8"})
     assert (answer.status_code, answer.json()["code"]) == (404, "xorb_not_found")

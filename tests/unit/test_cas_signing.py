@@ -149,29 +149,36 @@ def test_changing_any_character_of_a_token_is_refused(db: Database) -> None:
         assert grant == tokens.check(f"Bearer {token}")
 
 
-def _query(signer: UrlSigner, start: int, end: int) -> dict[str, str]:
-    return dict(part.split("=", 1) for part in signer.query(XORB, start, end).split("&"))
+SPANS = ((10, 20), (30, 31))
 
 
-def test_url_opens_its_own_range(db: Database) -> None:
+def _query(signer: UrlSigner) -> dict[str, str]:
+    return dict(part.split("=", 1) for part in signer.query(XORB, SPANS).split("&"))
+
+
+def test_url_opens_its_own_ranges(db: Database) -> None:
     signer = UrlSigner(db)
-    fields = _query(signer, 10, 20)
-    assert signer.check(XORB, fields["b"], fields["e"], fields["s"]) == (10, 20)
+    fields = _query(signer)
+    assert signer.check(XORB, fields["b"], fields["e"], fields["s"]) == SPANS
 
 
 def test_url_repeats_within_the_hour_so_that_caches_can_use_it(db: Database, clock: Clock) -> None:
     signer = UrlSigner(db, clock)
     clock.now = 1_700_000_000 // 3600 * 3600.0
-    first = signer.query(XORB, 0, 1)
+    first = signer.query(XORB, SPANS)
     clock.now += 3599
-    assert signer.query(XORB, 0, 1) == first
+    assert signer.query(XORB, SPANS) == first
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda f: f | {"b": "0-20"},
-        lambda f: f | {"b": "10-21"},
+        lambda f: f | {"b": "0-20,30-31"},
+        lambda f: f | {"b": "10-20,30-32"},
+        lambda f: f | {"b": "10-20"},
+        lambda f: f | {"b": "10-20,30-31,40-41"},
+        lambda f: f | {"b": f"10-20,30-31 {f['e']}", "e": ""},
+        lambda f: f | {"b": ""},
         lambda f: f | {"e": str(int(f["e"]) + 1)},
         lambda f: f | {"s": f["s"][:-2] + "AA"},
         lambda f: f | {"s": ""},
@@ -180,7 +187,7 @@ def test_url_repeats_within_the_hour_so_that_caches_can_use_it(db: Database, clo
 )
 def test_changed_url_is_403(db: Database, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
     signer = UrlSigner(db)
-    fields = change(_query(signer, 10, 20))
+    fields = change(_query(signer))
     with pytest.raises(ForbiddenError) as caught:
         signer.check(XORB, fields["b"], fields["e"], fields["s"])
     assert caught.value.code == "bad_signature"
@@ -188,16 +195,16 @@ def test_changed_url_is_403(db: Database, change: Callable[[dict[str, str]], dic
 
 def test_url_of_another_xorb_is_403(db: Database) -> None:
     signer = UrlSigner(db)
-    fields = _query(signer, 10, 20)
+    fields = _query(signer)
     with pytest.raises(ForbiddenError):
         signer.check("cd" * 32, fields["b"], fields["e"], fields["s"])
 
 
 def test_url_expires(db: Database, clock: Clock) -> None:
     signer = UrlSigner(db, clock)
-    fields = _query(signer, 10, 20)
+    fields = _query(signer)
     clock.now += URL_LIFE_S
-    assert signer.check(XORB, fields["b"], fields["e"], fields["s"]) == (10, 20)
+    assert signer.check(XORB, fields["b"], fields["e"], fields["s"]) == SPANS
     clock.now += 3601
     with pytest.raises(ForbiddenError) as caught:
         signer.check(XORB, fields["b"], fields["e"], fields["s"])

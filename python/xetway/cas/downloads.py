@@ -15,15 +15,18 @@ from xetway.cas.signing import UrlSigner, XetTokens, installation_key
 from xetway.cas.store import ContentStore, term_xorbs
 from xetway.cas.uploads import check_prefix, path_hash
 from xetway.errors import ForbiddenError, NotFoundError, RequestError
+from xetway.http.multipart import multipart_response, parse_ranges
 from xetway.http.ranges import file_response, parse_range
 from xetway.http.request import Request
 from xetway.http.response import Response, StreamResponse, empty, json_response
-from xetway.xet.plan import Plan, Url, read_plan
+from xetway.xet.plan import Plan, SharedUrl, read_plan
 
 # Clients keep a deduplication answer for weeks; the key changes weekly so that within a week the same
 # question gets the same bytes, which clients store once.
 _DEDUP_PERIOD_S = 7 * 24 * 3600
 _DEDUP_LIFE_S = 3 * _DEDUP_PERIOD_S
+# Few enough for any server's longest request line, many enough that requests hardly count.
+_RANGES_PER_URL = 32
 
 
 class Downloads:
@@ -37,15 +40,16 @@ class Downloads:
 
     def reconstruction_v1(self, request: Request) -> Response:
         """Terms of a file or of a byte range of it, with one signed address per xorb range."""
-        return json_response(self._plan(request).v1(self._addresses(request)))
+        address = self._addresses(request)
+        return json_response(self._plan(request).v1(lambda xorb, start, end: address(xorb, ((start, end),))))
 
     def reconstruction_v2(self, request: Request) -> Response:
-        """The same in the form that hf_xet asks for first."""
-        return json_response(self._plan(request).v2(self._addresses(request)))
+        """The same in the form that hf_xet asks for first: ranges of a xorb share addresses."""
+        return json_response(self._plan(request).v2_shared(self._addresses(request), _RANGES_PER_URL))
 
-    def _addresses(self, request: Request) -> Url:
+    def _addresses(self, request: Request) -> SharedUrl:
         base_url = request.base_url
-        return lambda xorb, start, end: f"{base_url}/xorb-data/{xorb}?{self._signer.query(str(xorb), start, end)}"
+        return lambda xorb, spans: f"{base_url}/xorb-data/{xorb}?{self._signer.query(str(xorb), spans)}"
 
     def _plan(self, request: Request) -> Plan:
         grant = self._tokens.check(request.header("authorization"))
@@ -84,29 +88,32 @@ class Downloads:
         return wanted
 
     def xorb_data(self, request: Request) -> Response | StreamResponse:
-        """Bytes of a xorb through a signed address; only the range that was signed."""
+        """Bytes of a xorb through a signed address; only inside the ranges that were signed."""
         xorb = path_hash(request, "hash")
         allowed = self._signer.check(str(xorb), request.query_one("b"), request.query_one("e"), request.query_one("s"))
         if self._store.stored_bytes(xorb) is None:
             raise NotFoundError("no such xorb", code="xorb_not_found")
         self._check_sound((bytes(xorb),))
 
+        def check_signed(start: int, end: int) -> None:
+            if not any(first <= start <= end <= last for first, last in allowed):
+                raise ForbiddenError("this address is signed for other byte ranges", code="range_not_signed")
+
         def open_range(start: int, end: int) -> ByteReader:
             # Here and not before: the answer to a Range header may be the whole (RFC 9110, section 13.1.5).
-            if not allowed[0] <= start <= end <= allowed[1]:
-                raise ForbiddenError("this address is signed for another byte range", code="range_not_signed")
+            check_signed(start, end)
             return self._store.xorbs.open_xorb(xorb, start, end)
 
-        return file_response(
-            request,
-            size=self._store.xorb_bytes(xorb),
-            etag=str(xorb),
-            headers=[
-                ("content-type", "application/octet-stream"),
-                ("cache-control", "private, max-age=3600, immutable"),
-            ],
-            open_range=open_range,
-        )
+        size, etag = self._store.xorb_bytes(xorb), str(xorb)
+        headers = [("cache-control", "private, max-age=3600, immutable")]
+        is_plain = request.method == "GET" and not {"if-range", "if-none-match"} & request.headers.keys()
+        several = parse_ranges(request.header("range"), size) if is_plain else None
+        if several:
+            for start, end in several:
+                check_signed(start, end)
+            return multipart_response(several, size=size, etag=etag, headers=headers, open_range=open_range)
+        headers.append(("content-type", "application/octet-stream"))
+        return file_response(request, size=size, etag=etag, headers=headers, open_range=open_range)
 
     def chunk_query(self, request: Request) -> Response:
         """Global deduplication: a keyed shard with the xorbs around a chunk, or 404 for a chunk not known."""

@@ -21,6 +21,8 @@ from xetway.errors import AuthError, ForbiddenError
 
 Scope = Literal["read", "write"]
 Clock = Callable[[], float]
+# Byte ranges of a xorb, half-open.
+Spans = tuple[tuple[int, int], ...]
 
 TOKEN_LIFE_S = 12 * 3600
 # Clients refresh by `exp` alone and treat a 401 as fatal, so a token lives on a little after it.
@@ -122,36 +124,35 @@ class XetTokens:
 
 
 class UrlSigner:
-    """Signs xorb addresses for one byte range each, so an address opens nothing else in the xorb."""
+    """Signs xorb addresses for some byte ranges each, so an address opens nothing else in the xorb."""
 
     def __init__(self, db: Database, now: Clock = time.time) -> None:
         self._key = installation_key(db, "xorb-url")
         self._now = now
 
-    def query(self, xorb: str, start: int, end: int) -> str:
-        """Return the query string that opens bytes [start, end) of `xorb` for some hours.
+    def query(self, xorb: str, spans: Spans) -> str:
+        """Return the query string that opens bytes [start, end) of `xorb`, for each of `spans`, for some hours.
 
         The expiry is rounded up to a full hour so that addresses repeat and caches can use them.
         """
-        expires = (int(self._now()) + URL_LIFE_S) // 3600 * 3600 + 3600
-        return f"b={start}-{end}&e={expires}&s={self._signature(xorb, start, end, expires)}"
+        expires = str((int(self._now()) + URL_LIFE_S) // 3600 * 3600 + 3600)
+        opened = ",".join(f"{start}-{end}" for start, end in spans)
+        return f"b={opened}&e={expires}&s={self._signature(xorb, opened, expires)}"
 
-    def _signature(self, xorb: str, start: int, end: int, expires: int) -> str:
-        return _encode(_sign(self._key, "xorb", f"{xorb} {start} {end} {expires}".encode("ascii"))[:24])
+    def _signature(self, xorb: str, opened: str, expires: str) -> str:
+        return _encode(_sign(self._key, "xorb", f"{xorb} {opened} {expires}".encode("ascii"))[:24])
 
-    def check(self, xorb: str, span: str | None, expires: str | None, signature: str | None) -> tuple[int, int]:
+    def check(self, xorb: str, opened: str | None, expires: str | None, signature: str | None) -> Spans:
         """Return the [start, end) that the query allows.
 
         Raises:
             ForbiddenError: 403, on which clients ask for a new reconstruction.
         """
-        start_text, _, end_text = (span or "").partition("-")
-        numbers = (start_text, end_text, expires or "")
-        if not all(text.isascii() and text.isdigit() and len(text) < 20 for text in numbers):
+        if not (opened and expires and opened.isascii() and expires.isascii()):
             raise ForbiddenError("this address is not signed", code="bad_signature")
-        start, end, deadline = map(int, numbers)
-        if not hmac.compare_digest((signature or "").encode(), self._signature(xorb, start, end, deadline).encode()):
+        if not hmac.compare_digest((signature or "").encode(), self._signature(xorb, opened, expires).encode()):
             raise ForbiddenError("the signature of this address is wrong", code="bad_signature")
-        if deadline < self._now():
+        if int(expires) < self._now():
             raise ForbiddenError("this address has expired; ask for the reconstruction again", code="expired_url")
-        return start, end
+        pairs = (span.partition("-") for span in opened.split(","))
+        return tuple((int(start), int(end)) for start, _, end in pairs)

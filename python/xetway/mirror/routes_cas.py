@@ -106,7 +106,7 @@ class MirrorCas:
         base_url, signer = request.base_url, self._mirror.signer
 
         def address(xorb: Hash, start: int, end: int) -> str:
-            query = signer.query(_signed(file, xorb, generation), start, end)
+            query = signer.query(_signed(file, xorb, generation), ((start, end),))
             return f"{base_url}/mirror-data/{file}/{xorb}?g={generation}&{query}"
 
         return address
@@ -173,7 +173,7 @@ class MirrorCas:
         generation = request.query_one("g") or ""
         if not (generation.isascii() and generation.isdigit() and len(generation) < 20):
             raise ForbiddenError("this address is not signed", code="bad_signature")
-        allowed = self._mirror.signer.check(
+        (allowed,) = self._mirror.signer.check(
             _signed(file, xorb, int(generation)),
             request.query_one("b"),
             request.query_one("e"),

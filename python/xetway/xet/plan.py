@@ -19,6 +19,7 @@ from xetway.xet.types import Term, Xorb
 from xetway.xet.xorbs import row
 
 Url = Callable[[Hash, int, int], str]
+SharedUrl = Callable[[Hash, tuple[tuple[int, int], ...]], str]
 NativePlan = tuple[int, list[tuple[Hash, int, int, int]], list[tuple[Hash, list[tuple[int, int, int, int]]]]]
 
 
@@ -117,10 +118,18 @@ class Plan(msgspec.Struct, frozen=True):
 
     def v2(self, url: Url) -> ReconstructionV2:
         """Return the V2 answer, each range under an address of its own."""
+        return self.v2_shared(lambda xorb, spans: url(xorb, *spans[0]), 1)
+
+    def v2_shared(self, url: SharedUrl, ranges_per_url: int) -> ReconstructionV2:
+        """Return the V2 answer; `url(xorb, spans)` names up to so many byte ranges [start, end) of a xorb."""
         fetches = {
             str(fetch.xorb): tuple(
-                FetchV2(url(fetch.xorb, part.start, part.end), (RangeV2(_chunks(part), _bytes(part)),))
-                for part in fetch.ranges
+                FetchV2(
+                    url(fetch.xorb, tuple((part.start, part.end) for part in parts)),
+                    tuple(RangeV2(_chunks(part), _bytes(part)) for part in parts),
+                )
+                for first in range(0, len(fetch.ranges), ranges_per_url)
+                for parts in (fetch.ranges[first : first + ranges_per_url],)
             )
             for fetch in self.fetches
         }

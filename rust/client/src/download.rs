@@ -1,6 +1,6 @@
 //! Whole files, or byte ranges of them, from a content-addressed store.
 //!
-//! [`to_path`] fetches every range of every xorb once, in parallel, and writes chunks where they
+//! [`to_path`] fetches every range of every xorb once, small ones of a xorb together, and writes chunks where they
 //! belong as they are decoded; what was written is noted, so that a transfer that was killed goes on.
 //! [`stream`] gives the content in order. A whole file appears, or ends, only when the hash of the
 //! file agrees with all its chunks. [`plain`] is for files that are not in such a store.
@@ -19,8 +19,10 @@ mod positioned;
 mod progress;
 mod proof;
 mod stream;
+mod together;
 mod urls;
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,11 +43,12 @@ pub(crate) use part::blocking;
 pub(crate) use progress::Meter;
 
 use batches::READER_BYTES;
-use job::Download;
+use job::{Begun, Download};
 use journal::{Journal, Subject};
 use layout::Layout;
 use part::{Part, Paths};
 use proof::Proof;
+use together::Group;
 use urls::PlanUrls;
 
 /// What to download.
@@ -181,8 +184,8 @@ async fn attempt(
     options: &DownloadOptions,
 ) -> Result<Finished, (Error, u64)> {
     let prepared = prepare(cas, what, paths, options).await;
-    let download = prepared.map_err(|error| (error, 0))?;
-    let outcome = fetch_all(&download, cas).await;
+    let (download, groups) = prepared.map_err(|error| (error, 0))?;
+    let outcome = fetch_all(&download, groups, cas).await;
     let resumed_bytes = download.meter.resumed_bytes();
     let failed = |error| (error, resumed_bytes);
     outcome.map_err(failed)?;
@@ -199,9 +202,15 @@ async fn attempt(
     })
 }
 
-async fn prepare(cas: &Cas, what: &FileDownload, paths: Paths, options: &DownloadOptions) -> Result<Arc<Download>> {
+async fn prepare(
+    cas: &Cas,
+    what: &FileDownload,
+    paths: Paths,
+    options: &DownloadOptions,
+) -> Result<(Arc<Download>, Vec<Group>)> {
     let plan = what.plan(cas).await?;
     let layout = what.layout(&plan)?;
+    let groups = together::groups(&plan, &layout);
     let total_bytes = layout.total_bytes;
     let subject = what.subject(total_bytes);
     let resume = options.resume;
@@ -209,7 +218,7 @@ async fn prepare(cas: &Cas, what: &FileDownload, paths: Paths, options: &Downloa
     let meter = Arc::new(Meter::new(options.progress.clone(), total_bytes));
     meter.tell();
     let proof = what.range().is_none().then(|| Mutex::new(Proof::new(&layout)));
-    Ok(Arc::new(Download {
+    let download = Download {
         http: cas.http().clone(),
         source: Arc::new(PlanUrls::new(cas.clone(), what.file, what.range(), plan)),
         layout,
@@ -218,7 +227,8 @@ async fn prepare(cas: &Cas, what: &FileDownload, paths: Paths, options: &Downloa
         buffers: Buffers::default(),
         meter,
         proof,
-    }))
+    };
+    Ok((Arc::new(download), groups))
 }
 
 fn open_files(paths: Paths, subject: &Subject, resume: bool) -> Result<(Part, Journal)> {
@@ -235,30 +245,71 @@ fn open_files(paths: Paths, subject: &Subject, resume: bool) -> Result<(Part, Jo
     Ok((part, journal))
 }
 
+/// Something to do.
+enum Work {
+    Group(Vec<usize>),
+    Left(Begun),
+}
+
+impl Work {
+    /// Do it; returns what is left to do, now job by job.
+    async fn run(self, download: Arc<Download>) -> Result<Vec<Begun>> {
+        let mut begun = Vec::new();
+        match self {
+            Self::Left(job) => begun.push(job),
+            Self::Group(jobs) => {
+                for job in jobs {
+                    begun.extend(job::begin(&download, job).await?);
+                }
+            }
+        }
+        if begun.len() > 1 {
+            return together::fetch(&download, begun).await;
+        }
+        if let Some(job) = begun.pop() {
+            job.fetch(None).await?;
+        }
+        Ok(begun)
+    }
+
+    /// What it holds in memory at most: one job is read at a time.
+    fn reader_bytes(&self, layout: &Layout) -> u64 {
+        let of = |index: &usize| layout.jobs.get(*index).map_or(0, |job| reader_bytes(layout, job));
+        match self {
+            Self::Group(jobs) => jobs.iter().map(of).max().unwrap_or_default(),
+            Self::Left(job) => of(&job.index()),
+        }
+    }
+}
+
 /// Run all jobs, in file order, as many at a time as the budget allows.
-async fn fetch_all(download: &Arc<Download>, cas: &Cas) -> Result<()> {
+async fn fetch_all(download: &Arc<Download>, groups: Vec<Group>, cas: &Cas) -> Result<()> {
     let budget = cas.http().budget();
     let mut running = JoinSet::new();
-    for (index, job) in download.layout.jobs.iter().enumerate() {
-        let mut permit = std::pin::pin!(budget.take(reader_bytes(&download.layout, job)));
+    let mut waiting: VecDeque<Work> = groups.into_iter().map(|group| Work::Group(group.jobs)).collect();
+    loop {
+        let Some(work) = waiting.pop_front() else {
+            match running.join_next().await {
+                Some(ended) => waiting.extend(joined(ended)?),
+                None => return Ok(()),
+            }
+            continue;
+        };
+        let mut permit = std::pin::pin!(budget.take(work.reader_bytes(&download.layout)));
         let permit = loop {
             tokio::select! {
                 biased;
-                Some(ended) = running.join_next() => joined(ended)?,
+                Some(ended) = running.join_next() => waiting.extend(joined(ended)?),
                 permit = &mut permit => break permit,
             }
         };
         let download = Arc::clone(download);
         running.spawn(async move {
-            let outcome = job::run(download, index).await;
+            let outcome = work.run(download).await;
             drop(permit);
             outcome
         });
     }
-    while let Some(ended) = running.join_next().await {
-        joined(ended)?;
-    }
-    Ok(())
 }
 
 /// What a job holds in memory at most.
@@ -269,9 +320,9 @@ fn reader_bytes(layout: &Layout, job: &layout::Job) -> u64 {
     stored.saturating_mul(2).saturating_add(raw).min(READER_BYTES)
 }
 
-fn joined(ended: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
+fn joined(ended: Result<Result<Vec<Begun>>, tokio::task::JoinError>) -> Result<impl Iterator<Item = Work>> {
     match ended {
-        Ok(outcome) => outcome,
+        Ok(outcome) => Ok(outcome?.into_iter().map(Work::Left)),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(Error::Cancelled),
     }

@@ -4,17 +4,20 @@
 //! cannot be reached, is renewed.
 //! Some URLs are signed for one exact range: where a part of it is refused, the whole is read again
 //! and what was delivered is passed over. Bytes are not looked at.
+//!
+//! A range may come as a part of an answer that has several ([`SharedParts`]); if that fails, the
+//! rest of the range is fetched on its own.
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Buf, Bytes};
 use futures_util::future::BoxFuture;
 use xetway_core::Hash;
 
 use crate::error::{Error, Result, TransportKind};
-use crate::http::{Body, Http};
+use crate::http::{Body, Http, Parts};
 use crate::reconstruction::Fetch;
 use crate::secret::Secret;
 
@@ -32,6 +35,35 @@ pub trait UrlSource: Send + Sync {
     fn renew(&self, stale: &Secret, xorb: &Hash, bytes: &Range<u64>) -> BoxFuture<'_, Result<Fetch>>;
 }
 
+/// An answer with several ranges, handed from one range to the next. Empty once it broke.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedParts(Arc<Mutex<Option<Parts>>>);
+
+impl SharedParts {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(Arc::new(Mutex::new(Some(parts))))
+    }
+
+    pub(crate) fn take(&self) -> Option<Parts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    fn give_back(&self, parts: Parts) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(parts);
+    }
+}
+
+/// Where bytes come from.
+#[derive(Debug)]
+enum Incoming {
+    Range(Body),
+    Part(SharedParts, Parts),
+}
+
 /// A range of a xorb, read in order; retried, resumed and renewed on the way.
 pub struct RangeBody {
     http: Http,
@@ -42,7 +74,9 @@ pub struct RangeBody {
     fetch: Option<Fetch>,
     /// The URL serves its whole range only.
     whole_only: bool,
-    body: Option<Body>,
+    /// An answer whose next bytes are those of the range.
+    shared: Option<SharedParts>,
+    body: Option<Incoming>,
     /// Bytes of `body` that were delivered before.
     skip: u64,
     /// Failed attempts since the last good stretch.
@@ -79,6 +113,7 @@ impl RangeBody {
             position,
             fetch: None,
             whole_only: false,
+            shared: None,
             body: None,
             skip: 0,
             failures: 0,
@@ -86,6 +121,12 @@ impl RangeBody {
             restarts: (position, 0),
             looked_elsewhere: false,
         }
+    }
+
+    /// Read the range from an answer with several, as far as that goes well.
+    pub(crate) fn with_parts(mut self, shared: Option<SharedParts>) -> Self {
+        self.shared = shared;
+        self
     }
 
     /// Return the offset in the xorb of the next byte.
@@ -103,6 +144,22 @@ impl RangeBody {
                     self.recover(error).await?;
                 }
                 continue;
+            };
+            let body = match body {
+                Incoming::Range(body) => body,
+                Incoming::Part(_, parts) => {
+                    let left = self.bytes.end - self.position;
+                    match parts.next(left).await {
+                        Ok(Some((start, piece))) if start == self.position => {
+                            let piece = self.deliver(piece);
+                            self.hand_on();
+                            return Ok(piece);
+                        }
+                        // Attempts of the range on its own are what counts.
+                        _ => self.body = None,
+                    }
+                    continue;
+                }
             };
             match body.next().await {
                 Ok(Some(piece)) => {
@@ -129,6 +186,8 @@ impl RangeBody {
     /// Counts as a failed attempt and waits as after one; `Err(because)` when they are used up.
     pub async fn restart(&mut self, at: u64, because: Error) -> Result<()> {
         self.body = None;
+        // What it waits with holds a slot that the range needs now.
+        drop(self.shared.take().and_then(|shared| shared.take()));
         let at = at.clamp(self.bytes.start, self.bytes.end);
         self.restarts = match self.restarts {
             (before, count) if before == at => (at, count + 1),
@@ -141,7 +200,22 @@ impl RangeBody {
         self.fail(because).await
     }
 
+    /// Pass the answer with several ranges on, once this one is read.
+    fn hand_on(&mut self) {
+        if self.position >= self.bytes.end
+            && let Some(Incoming::Part(shared, parts)) = self.body.take()
+        {
+            shared.give_back(parts);
+        }
+    }
+
     async fn connect(&mut self) -> Result<()> {
+        if let Some(shared) = &self.shared
+            && let Some(parts) = shared.take()
+        {
+            self.body = Some(Incoming::Part(shared.clone(), parts));
+            return Ok(());
+        }
         let fetch = if let Some(fetch) = &self.fetch {
             fetch.clone()
         } else {
@@ -154,7 +228,8 @@ impl RangeBody {
             self.position..self.bytes.end
         };
         self.skip = self.position - range.start;
-        self.body = Some(self.http.open(fetch.url.expose(), &[], Some(range)).await?);
+        let body = self.http.open(fetch.url.expose(), &[], Some(range)).await?;
+        self.body = Some(Incoming::Range(body));
         Ok(())
     }
 

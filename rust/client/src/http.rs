@@ -6,6 +6,7 @@
 mod body;
 mod extent;
 mod message;
+mod parts;
 mod send;
 mod stall;
 mod stats;
@@ -30,8 +31,11 @@ use crate::tls;
 
 pub use body::Body;
 pub use message::{Answer, Request};
+pub use parts::Parts;
 pub use stats::Stats;
 
+use extent::Extent;
+use parts::SingleRangeHosts;
 use send::{Exchanged, Follow, Sending};
 use stats::{Counters, add};
 
@@ -53,6 +57,7 @@ struct Inner {
     rate: Option<Rate>,
     budget: Budget,
     counters: Counters,
+    single_range_hosts: SingleRangeHosts,
 }
 
 impl fmt::Debug for Http {
@@ -110,6 +115,7 @@ impl Http {
             rate: options.rate_limit_bytes_s.map(Rate::new),
             budget: Budget::new(options.max_in_flight_bytes),
             counters: Counters::default(),
+            single_range_hosts: SingleRangeHosts::default(),
             options,
         })))
     }
@@ -214,8 +220,18 @@ impl Http {
     pub async fn open(&self, url: &str, headers: &[(String, Secret)], range: Option<Range<u64>>) -> Result<Body> {
         let mut sending = Sending::new(Method::GET.as_str(), url, headers, bytes::Bytes::new())?;
         if let Some(range) = &range {
-            sending.set_range(range)?;
+            sending.set_ranges(std::slice::from_ref(range))?;
         }
+        let extent = |status, headers: &[(String, String)]| Extent::read(status, headers, range);
+        self.open_sending(sending, extent).await
+    }
+
+    /// Open the answer to `sending`, once `extent` says from its head what it holds.
+    async fn open_sending(
+        &self,
+        sending: Sending,
+        extent: impl FnOnce(u16, &[(String, String)]) -> Result<Extent, String>,
+    ) -> Result<Body> {
         let host = sending.host();
         let slot = self.0.limiter.acquire().await;
         let begin = Instant::now();
@@ -223,7 +239,7 @@ impl Http {
         let opened = match within(patience, &host, self.exchange(sending, Follow::Anywhere)).await {
             Ok(exchanged) => {
                 self.0.limiter.answered(begin.elapsed());
-                exchanged.into_body(self, range, slot).await
+                exchanged.into_body(self, extent, slot).await
             }
             Err(error) => Err(error),
         };

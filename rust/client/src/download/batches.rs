@@ -14,7 +14,7 @@ use super::layout::Cursor;
 use super::progress::Meter;
 use crate::compute;
 use crate::error::{Error, Result};
-use crate::fetch::{RangeBody, UrlSource};
+use crate::fetch::{RangeBody, SharedParts, UrlSource};
 use crate::frames::{Frame, FrameParser};
 use crate::http::Http;
 
@@ -75,6 +75,8 @@ pub(crate) struct Reading {
     pub(crate) end_byte: u64,
     /// Chunks the sink wants; those before are passed over.
     pub(crate) wanted: Range<u32>,
+    /// An answer that begins with these bytes.
+    pub(crate) parts: Option<SharedParts>,
 }
 
 enum Step {
@@ -103,7 +105,7 @@ impl Reader {
         let from = reading.from;
         let bytes = from.byte..reading.end_byte;
         Self {
-            body: RangeBody::new(reading.http, reading.source, reading.xorb, bytes),
+            body: RangeBody::new(reading.http, reading.source, reading.xorb, bytes).with_parts(reading.parts),
             parser: FrameParser::new(from.byte),
             meter: reading.meter,
             wanted: reading.wanted,

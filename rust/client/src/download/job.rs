@@ -1,5 +1,6 @@
 //! One job of a file: what the journal says is on disk is hashed again, the rest is fetched.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use xetway_core::Hash;
@@ -13,7 +14,7 @@ use super::progress::Meter;
 use super::proof::Proof;
 use crate::compute;
 use crate::error::{Error, Result};
-use crate::fetch::UrlSource;
+use crate::fetch::{SharedParts, UrlSource};
 use crate::frames::Frame;
 use crate::http::Http;
 
@@ -48,28 +49,53 @@ impl Download {
     }
 }
 
-/// Bring the content of job `index` to disk.
-pub(crate) async fn run(download: Arc<Download>, index: usize) -> Result<()> {
+/// A job of which something is not on disk.
+pub(crate) struct Begun {
+    sink: FileSink,
+    from: Cursor,
+}
+
+/// Go through what is on disk of job `index`; returns `None` if that is all of it.
+pub(crate) async fn begin(download: &Arc<Download>, index: usize) -> Result<Option<Begun>> {
     let job = download.job(index)?;
     let mut sink = FileSink {
-        download: Arc::clone(&download),
+        download: Arc::clone(download),
         index,
         bases: vec![0; job.terms.len()],
     };
     let from = sink.adopt().await?;
-    if from.chunk >= job.chunks.end {
-        return Ok(());
+    Ok((from.chunk < job.chunks.end).then_some(Begun { sink, from }))
+}
+
+impl Begun {
+    /// Return the index of the job.
+    pub(crate) fn index(&self) -> usize {
+        self.sink.index
     }
-    let reading = Reading {
-        http: download.http.clone(),
-        source: Arc::clone(&download.source),
-        meter: Arc::clone(&download.meter),
-        xorb: job.xorb,
-        from,
-        end_byte: job.bytes.end,
-        wanted: from.chunk..job.chunks.end,
-    };
-    read(reading, &mut sink).await
+
+    /// Return the xorb and the bytes of it that are not on disk.
+    pub(crate) fn missing(&self) -> (Hash, Range<u64>) {
+        let job = self.sink.download.layout.jobs.get(self.sink.index);
+        let (xorb, end) = job.map_or((Hash::ZERO, self.from.byte), |job| (job.xorb, job.bytes.end));
+        (xorb, self.from.byte..end)
+    }
+
+    /// Bring the rest to disk, from `parts` as far as that goes well.
+    pub(crate) async fn fetch(mut self, parts: Option<SharedParts>) -> Result<()> {
+        let download = Arc::clone(&self.sink.download);
+        let job = download.job(self.sink.index)?;
+        let reading = Reading {
+            http: download.http.clone(),
+            source: Arc::clone(&download.source),
+            meter: Arc::clone(&download.meter),
+            xorb: job.xorb,
+            from: self.from,
+            end_byte: job.bytes.end,
+            wanted: self.from.chunk..job.chunks.end,
+            parts,
+        };
+        read(reading, &mut self.sink).await
+    }
 }
 
 struct FileSink {

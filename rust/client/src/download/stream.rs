@@ -205,6 +205,7 @@ impl Opened {
                 from: begin,
                 end_byte: job.bytes.end,
                 wanted: term.chunks.clone(),
+                parts: None,
             };
             let task = tokio::spawn(fetch_term(reading, starts, term.raw_bytes, sender));
             self.units.push_back(Unit {

@@ -2,7 +2,6 @@
 //! stalls, counted and held to the rate limit.
 
 use std::fmt;
-use std::ops::Range;
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
@@ -56,11 +55,11 @@ impl Body {
         http: Http,
         exchanged: Exchanged,
         headers: Vec<(String, String)>,
-        range: Option<Range<u64>>,
+        extent: impl FnOnce(u16, &[(String, String)]) -> Result<Extent, String>,
         slot: Slot,
     ) -> Result<Self> {
         let status = exchanged.response.status().as_u16();
-        let extent = Extent::read(status, &headers, range).map_err(|reason| {
+        let extent = extent(status, &headers).map_err(|reason| {
             Error::transport(
                 TransportKind::Protocol,
                 &exchanged.host,

@@ -20,9 +20,7 @@ pub(super) struct Extent {
 impl Extent {
     /// Compare an answer with the range asked for. The error completes a sentence about the host.
     pub(super) fn read(status: u16, headers: &[(String, String)], range: Option<Range<u64>>) -> Result<Self, String> {
-        if let Some(coding) = header(headers, "content-encoding").filter(|coding| *coding != "identity") {
-            return Err(format!("sends {coding:?} although it was asked for plain bytes"));
-        }
+        check_coding(headers)?;
         if status == 200 {
             return Self::of_whole(header(headers, "content-length"), range);
         }
@@ -50,6 +48,12 @@ impl Extent {
         })
     }
 
+    /// The whole of an answer with several parts, whatever they are.
+    pub(super) fn of_parts(headers: &[(String, String)]) -> Result<Self, String> {
+        check_coding(headers)?;
+        Self::of_whole(header(headers, "content-length"), None)
+    }
+
     fn of_whole(length: Option<&str>, range: Option<Range<u64>>) -> Result<Self, String> {
         let total = length.and_then(|length| length.trim().parse().ok());
         let Range { start, end } = range.unwrap_or(0..u64::MAX);
@@ -72,8 +76,15 @@ impl Extent {
     }
 }
 
+fn check_coding(headers: &[(String, String)]) -> Result<(), String> {
+    match header(headers, "content-encoding").filter(|coding| *coding != "identity") {
+        Some(coding) => Err(format!("sends {coding:?} although it was asked for plain bytes")),
+        None => Ok(()),
+    }
+}
+
 /// Read `bytes 0-9/100` or `bytes 0-9/*`: start, end (exclusive), length of the whole.
-fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
+pub(super) fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
     let (unit, rest) = text.trim().split_once(' ')?;
     let (range, total) = rest.split_once('/')?;
     let (first, last) = range.split_once('-')?;

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE};
 use reqwest::{Method, Response, Url};
 
+use super::extent::Extent;
 use super::message::{Answer, status_error};
 use super::stall::Stall;
 use super::stats::add;
@@ -85,18 +86,21 @@ impl Sending {
         host_of(&self.url)
     }
 
-    pub(super) fn set_range(&mut self, range: &Range<u64>) -> Result<()> {
-        if range.start >= range.end {
-            return Err(Error::Config {
-                what: "range",
-                message: format!("[{}, {}) is empty", range.start, range.end),
+    pub(super) fn set_ranges(&mut self, ranges: &[Range<u64>]) -> Result<()> {
+        let mut specs = Vec::with_capacity(ranges.len());
+        for Range { start, end } in ranges {
+            if start >= end {
+                return Err(Error::Config {
+                    what: "range",
+                    message: format!("[{start}, {end}) is empty"),
+                });
+            }
+            specs.push(match *end {
+                u64::MAX => format!("{start}-"),
+                end => format!("{start}-{}", end - 1),
             });
         }
-        let text = match range.end {
-            u64::MAX => format!("bytes={}-", range.start),
-            end => format!("bytes={}-{}", range.start, end - 1),
-        };
-        if let Ok(value) = HeaderValue::from_str(&text) {
+        if let Ok(value) = HeaderValue::from_str(&format!("bytes={}", specs.join(","))) {
             self.headers.insert(RANGE, value);
         }
         Ok(())
@@ -283,7 +287,12 @@ impl Exchanged {
     }
 
     /// Turn the answer to a GET into a body, or into the error it stands for.
-    pub(super) async fn into_body(mut self, http: &Http, range: Option<Range<u64>>, slot: Slot) -> Result<Body> {
+    pub(super) async fn into_body(
+        mut self,
+        http: &Http,
+        extent: impl FnOnce(u16, &[(String, String)]) -> Result<Extent, String>,
+        slot: Slot,
+    ) -> Result<Body> {
         let status = self.response.status().as_u16();
         let headers = self.headers();
         if status != 200 && status != 206 {
@@ -295,6 +304,6 @@ impl Exchanged {
             };
             return Err(status_error(status, self.host, &headers, &body));
         }
-        Body::new(http.clone(), self, headers, range, slot)
+        Body::new(http.clone(), self, headers, extent, slot)
     }
 }

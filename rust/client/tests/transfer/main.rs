@@ -13,4 +13,5 @@ mod resume;
 mod samples;
 mod store;
 mod streams;
+mod together;
 mod uploads;

@@ -34,6 +34,20 @@ pub(crate) enum Fault {
     EndlessPage(usize),
 }
 
+/// What the store answers to a request for several ranges.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Several {
+    #[default]
+    Parts,
+    /// The parts in another order.
+    Backwards,
+    /// All but the last part.
+    Fewer,
+    Whole,
+    FirstOnly,
+    Status(u16),
+}
+
 /// A request as the store saw it.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
@@ -66,6 +80,9 @@ pub(crate) struct State {
     pub(crate) generation: u32,
     /// Only whole ranges as signed are given.
     pub(crate) exact_ranges: bool,
+    /// The ranges of a xorb have one URL.
+    pub(crate) shared_urls: bool,
+    pub(crate) several: Several,
     fault: Option<Decide>,
 }
 

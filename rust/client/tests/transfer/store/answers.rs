@@ -7,7 +7,7 @@ use xetway_core::plan::plan;
 use xetway_core::shard::{self, Form, Shard};
 use xetway_core::xorb::parse_xorb;
 
-use super::{PlainFile, Seen, State};
+use super::{PlainFile, Seen, Several, State};
 
 pub(super) struct Reply {
     pub(super) status: u16,
@@ -85,7 +85,11 @@ fn chunk_answer(state: &State, chunk: Hash) -> Reply {
 }
 
 fn range_of(seen: &Seen) -> Option<Range<u64>> {
-    let (start, end) = seen.headers.get("range")?.strip_prefix("bytes=")?.split_once('-')?;
+    range(seen.headers.get("range")?.strip_prefix("bytes=")?)
+}
+
+fn range(text: &str) -> Option<Range<u64>> {
+    let (start, end) = text.split_once('-')?;
     let end = if end.is_empty() {
         u64::MAX
     } else {
@@ -117,24 +121,30 @@ fn reconstruction(state: &State, file: &str, seen: &Seen, url: &str) -> Reply {
         .collect();
     let mut xorbs = Vec::new();
     for fetch in &plan.fetches {
-        let ranges: Vec<String> = fetch
+        let per_url = if state.shared_urls { fetch.ranges.len() } else { 1 };
+        let entries: Vec<String> = fetch
             .ranges
-            .iter()
-            .map(|range| {
-                format!(
-                    r#"{{"url":"{url}/data/{}/{}-{}-{}","ranges":[{{"chunks":{{"start":{},"end":{}}},"bytes":{{"start":{},"end":{}}}}}]}}"#,
-                    fetch.xorb,
-                    state.generation,
-                    range.byte_start,
-                    range.byte_end,
-                    range.chunk_start,
-                    range.chunk_end,
-                    range.byte_start,
-                    range.byte_end - 1
-                )
+            .chunks(per_url)
+            .map(|ranges| {
+                let signed = ranges
+                    .iter()
+                    .map(|range| format!("{}-{}", range.byte_start, range.byte_end));
+                let signed = signed.collect::<Vec<_>>().join(",");
+                let ranges = ranges.iter().map(|range| {
+                    format!(
+                        r#"{{"chunks":{{"start":{},"end":{}}},"bytes":{{"start":{},"end":{}}}}}"#,
+                        range.chunk_start,
+                        range.chunk_end,
+                        range.byte_start,
+                        range.byte_end - 1
+                    )
+                });
+                let ranges = ranges.collect::<Vec<_>>().join(",");
+                let (xorb, generation) = (fetch.xorb, state.generation);
+                format!(r#"{{"url":"{url}/data/{xorb}/{generation}:{signed}","ranges":[{ranges}]}}"#)
             })
             .collect();
-        xorbs.push(format!(r#""{}":[{}]"#, fetch.xorb, ranges.join(",")));
+        xorbs.push(format!(r#""{}":[{}]"#, fetch.xorb, entries.join(",")));
     }
     Reply::new(
         200,
@@ -148,17 +158,53 @@ fn reconstruction(state: &State, file: &str, seen: &Seen, url: &str) -> Reply {
 }
 
 fn data(state: &State, xorb: &str, name: &str, seen: &Seen) -> Reply {
-    let signed: Vec<u64> = name.split('-').map(|part| part.parse().unwrap()).collect();
-    let range = range_of(seen).unwrap();
-    let is_signed = if state.exact_ranges {
-        (range.start, range.end) == (signed[1], signed[2])
-    } else {
-        range.start >= signed[1] && range.end <= signed[2]
+    let (generation, signed) = name.split_once(':').unwrap();
+    // Half-open in names, closed in headers.
+    let signed: Vec<_> = signed.split(',').map(|text| range(text).unwrap()).collect();
+    let wanted = seen.headers["range"].strip_prefix("bytes=").unwrap();
+    let wanted: Vec<_> = wanted.split(',').map(|text| range(text).unwrap()).collect();
+    let is_signed = |range: &Range<u64>| {
+        let fits = |signed: &Range<u64>| {
+            let signed = signed.start..signed.end - 1;
+            if state.exact_ranges {
+                signed == *range
+            } else {
+                signed.start <= range.start && range.end <= signed.end
+            }
+        };
+        signed.iter().any(fits)
     };
-    if signed[0] != u64::from(state.generation) || !is_signed {
+    if generation.parse() != Ok(state.generation) || !wanted.iter().all(is_signed) {
         return Reply::new(403, "{}");
     }
-    part(&state.xorbs[&Hash::parse(xorb).unwrap()].0, range)
+    let content = &state.xorbs[&Hash::parse(xorb).unwrap()].0;
+    match (wanted.as_slice(), state.several) {
+        ([one], _) => part(content, one.clone()),
+        ([first, ..], Several::FirstOnly) => part(content, first.clone()),
+        (_, Several::Whole) => Reply::new(200, content.clone()),
+        (_, Several::Status(status)) => Reply::new(status, "{}"),
+        (_, Several::Backwards) => parts(content, wanted.iter().rev()),
+        ([fewer @ .., _], Several::Fewer) => parts(content, fewer.iter()),
+        _ => parts(content, wanted.iter()),
+    }
+}
+
+fn parts<'a>(content: &[u8], ranges: impl Iterator<Item = &'a Range<u64>>) -> Reply {
+    let mut body = Vec::new();
+    for Range { start, end } in ranges {
+        let head = format!(
+            "\r\n--x\r\nContent-Range: bytes {start}-{}/{}\r\n\r\n",
+            end - 1,
+            content.len()
+        );
+        body.extend(head.as_bytes());
+        body.extend(&content[*start as usize..*end as usize]);
+    }
+    body.extend(b"\r\n--x--\r\n");
+    let mut reply = Reply::new(206, body);
+    let kind = "multipart/byteranges; boundary=x".to_owned();
+    reply.headers.push(("content-type".to_owned(), kind));
+    reply
 }
 
 fn part(content: &[u8], range: Range<u64>) -> Reply {
