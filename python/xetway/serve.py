@@ -148,9 +148,10 @@ async def serve(application: Application, settings: Settings, ready: Callable[[]
     probe.given_up.set()
     server.stop()  # type: ignore[no-untyped-call]
     await asyncio.wait({serving}, timeout=STOP_GRACE_S)
-    if not serving.done():
-        logger.warning("stopping: %d requests still running are cut off", application.abort())
-        await serving
+    if cut_off := application.abort():
+        logger.warning("stopping: %d requests still running are cut off", cut_off)
+    await serving
+    await application.wait()
     application.close()
     threads.stop()
     return 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -11,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 from server_process import ServerProcess, clean_environment, program, run_xetway
+
+from tests.conformance.raw import build, connect
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and shared ports")
 
@@ -71,6 +75,25 @@ def test_an_interrupt_stops_it_too(make_server: Callable[..., ServerProcess]) ->
     os.kill(server.process.pid, 2)
     assert server.process.wait(10) == server.stop() == 0
     assert time.monotonic() - before < 3
+
+
+@pytest.mark.parametrize("stays", [True, False], ids=["clients wait", "clients are gone"])
+def test_requests_that_hang_are_cut_off_in_silence(make_server: Callable[..., ServerProcess], *, stays: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as upstream, contextlib.ExitStack() as held:
+        upstream.settimeout(10)
+        server = make_server("--upstream", f"http://127.0.0.1:{upstream.getsockname()[1]}")
+        for number in range(2):
+            link = held.enter_context(connect(server.url))
+            link.sendall(build("GET", f"/api/models/a/b{number}"))
+            asked = b""
+            while b"/api/models/a/" not in asked:
+                asked = held.enter_context(upstream.accept()[0]).recv(65_536)
+            if not stays:
+                link.close()
+        assert server.stop() == 0
+    assert "Traceback" not in server.log
+    assert " ERROR " not in server.log
+    assert "2 requests still running are cut off" in server.log
 
 
 def test_workers_share_the_port_and_stop_together(make_server: Callable[..., ServerProcess]) -> None:

@@ -97,11 +97,16 @@ class Application:
             self._active.discard(task)
 
     def abort(self) -> int:
-        """Cut off the requests that are still being answered; returns how many there were."""
+        """Cut off the requests that are still being answered, whether or not somebody waits; returns how many."""
         self._stopping = True
         for task in self._active:
             task.cancel()
         return len(self._active)
+
+    async def wait(self) -> None:
+        """Wait for the requests that are still being answered."""
+        if self._active:
+            await asyncio.wait(set(self._active))
 
     def close(self) -> None:
         """Let go of what outlives requests, after the last one."""
