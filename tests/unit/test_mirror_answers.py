@@ -171,6 +171,37 @@ def test_a_repository_that_was_hidden_is_public_for_five_minutes_at_most(
     assert mirror.get(target, token="hf_alice").json
 
 
+@pytest.mark.parametrize("question", ["/api/models/org/m/tree/main", "/org/m/resolve/main/new.txt"])
+def test_what_was_told_after_a_repository_was_hidden_is_never_shared(
+    mirror: MirrorDriver, upstream: UpstreamHub, question: str
+) -> None:
+    mirror.get("/api/models/org/m/tree/main")
+    hide(upstream)
+    upstream.driver.commit(put("new.txt", b"secret"))
+    mirror.now += 200  # within what the upstream's word holds for
+    mirror.get(question, token="hf_alice")
+    upstream.is_down = True
+    mirror.now += 200
+    got = mirror.get(question, status=None)
+    assert got.status == 502 or "new.txt" not in got.body.decode()
+    assert b"secret" not in got.body
+    mirror.get(question, token="hf_alice")
+
+
+def test_what_was_told_while_a_repository_was_public_is_shared_while_the_upstream_is_away(
+    mirror: MirrorDriver, upstream: UpstreamHub
+) -> None:
+    mirror.get("/api/models/org/m/tree/main")
+    upstream.driver.commit(put("new.txt", b"seen by all"))
+    mirror.now += 200
+    mirror.get("/api/models/org/m/tree/main", token="hf_alice")
+    mirror.get("/org/m/resolve/main/new.txt", token="hf_alice")
+    upstream.is_down = True
+    mirror.now += 200
+    assert "new.txt" in mirror.get("/api/models/org/m/tree/main").body.decode()
+    assert mirror.get("/org/m/resolve/main/new.txt").body == b"seen by all"
+
+
 def test_a_wrong_token_does_not_make_a_hidden_repository_public(mirror: MirrorDriver, upstream: UpstreamHub) -> None:
     target = f"/api/models/org/m/tree/{commit_of(mirror)}"
     mirror.get(target)

@@ -19,7 +19,7 @@ from xetway.http.response import AnyResponse, Response, StreamResponse, empty, j
 from xetway.http.router import Handler, Route
 from xetway.http.threads import run
 from xetway.hub.names import PLURALS, REPO_TYPES, RepoType
-from xetway.mirror.callers import Caller, own_token
+from xetway.mirror.callers import PUBLIC, Caller, own_token
 from xetway.mirror.content_source import pieces_of, proof_of
 from xetway.mirror.flights import Flights
 from xetway.mirror.mirror import Mirror
@@ -147,20 +147,25 @@ class MirrorCas:
             raise NotFoundError(
                 f"not cached: file {file} of {sealed.repo.text}, and the upstream is not to be asked", code="not_cached"
             )
-        audience, cas_url, token = sealed.audience, sealed.cas_url, sealed.token
+        cas_url, token = sealed.cas_url, sealed.token
         if not token:
             found = await self._token_now(caller, sealed)
-            audience = await mirror.visibility.audience(sealed.repo, caller)
             cas_url, token = found.cas_url, found.token
         headers = (("authorization", f"Bearer {token}"), ("range", "bytes=0-0"))
         for version in ("v2", "v1"):
             url = f"{cas_url}/{version}/reconstructions/{file}"
             answer = await mirror.upstream.ask_elsewhere("GET", url, headers)
             if answer.status in {200, 206, 416}:
-                await run(mirror.files.grant, audience, sealed.repo, file)
+                await self._note_grant(sealed, caller, file)
                 return
             if answer.status not in {404, 501} or version == "v1":
                 raise Refused(answer)
+
+    async def _note_grant(self, sealed: Sealed, caller: Caller, file: Hash) -> None:
+        """Remember that the upstream gave a file, unless that would be for everybody and is for its bearer alone."""
+        is_public = sealed.audience == PUBLIC
+        if not is_public or await self._mirror.visibility.audience_of_news(sealed.repo, caller) == PUBLIC:
+            await run(self._mirror.files.grant, sealed.audience, sealed.repo, file)
 
     async def _token_now(self, caller: Caller, sealed: Sealed) -> UpstreamToken:
         """The upstream's token for the bearer of one of ours that was given out while it gave none."""
