@@ -140,12 +140,14 @@ async def serve(application: Application, settings: Settings, ready: Callable[[]
     stopped = asyncio.create_task(stop.wait())
     probe = _Probe(settings, ready)
     probe.start()
+    started = asyncio.create_task(application.start())
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not stopped.done():
         logger.error("the server ended by itself: %s", serving.exception() or "no reason given")
         os._exit(1)
     _end_in_time()
     probe.given_up.set()
+    started.cancel()
     server.stop()  # type: ignore[no-untyped-call]
     await asyncio.wait({serving}, timeout=STOP_GRACE_S)
     if cut_off := application.abort():

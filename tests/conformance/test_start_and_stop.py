@@ -77,6 +77,16 @@ def test_an_interrupt_stops_it_too(make_server: Callable[..., ServerProcess]) ->
     assert time.monotonic() - before < 3
 
 
+def test_a_dead_upstream_is_told_at_the_start_which_does_not_wait_for_it(
+    make_server: Callable[..., ServerProcess],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    server = make_server("--upstream", address)
+    assert " WARNING " in server.wait_for_log(f"the upstream {address} cannot be reached", "--upstream")
+    assert server.stop() == 0
+
+
 @pytest.mark.parametrize("stays", [True, False], ids=["clients wait", "clients are gone"])
 def test_requests_that_hang_are_cut_off_in_silence(make_server: Callable[..., ServerProcess], *, stays: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as upstream, contextlib.ExitStack() as held:

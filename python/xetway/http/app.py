@@ -60,7 +60,7 @@ class Application:
 
     `local_only` says that just this machine reaches it, by address or as localhost; see `http.origins`.
     `on_damage` is told the name of each xorb that could not be read (blocking, in a worker thread).
-    `on_stop` is called by `close`.
+    `on_start` is called by `start`, and `on_stop` by `close`.
     """
 
     def __init__(
@@ -70,12 +70,14 @@ class Application:
         public_url: str | None = None,
         local_only: bool = False,
         on_damage: Callable[[str], None] | None = None,
+        on_start: Callable[[], Awaitable[None]] | None = None,
         on_stop: Callable[[], None] | None = None,
     ) -> None:
         self._router = router
         self._public_url = public_url
         self._local_only = local_only
         self._on_damage = on_damage
+        self._on_start = on_start
         self._on_stop = on_stop
         self._active: set[asyncio.Task[Any]] = set()
         self._stopping = False
@@ -95,6 +97,11 @@ class Application:
                 raise
         finally:
             self._active.discard(task)
+
+    async def start(self) -> None:
+        """Do what is to be done besides answering requests, once they are answered; may take long."""
+        if self._on_start is not None:
+            await self._on_start()
 
     def abort(self) -> int:
         """Cut off the requests that are still being answered, whether or not somebody waits; returns how many."""

@@ -20,6 +20,7 @@ from xetway.mirror.callers import fallback_token
 from xetway.mirror.mirror import Mirror, MirrorSettings
 from xetway.mirror.ports import Native
 from xetway.mirror.precedence import AsyncHandler, behind, called, guarded
+from xetway.mirror.probe import probe
 from xetway.settings import Settings
 
 logger = logging.getLogger("xetway")
@@ -54,6 +55,10 @@ class MirrorRoutes:
     def samples(self) -> Iterator[Sample]:
         """Numbers for /metrics."""
         return metrics.samples(self.mirror)
+
+    async def start(self) -> None:
+        """Do what can be done while requests are answered already."""
+        await probe(self.mirror)
 
     def close(self) -> None:
         """Let go of the cache."""
