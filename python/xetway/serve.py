@@ -249,7 +249,9 @@ def _ready(settings: Settings, workers: Workers) -> None:
         return
     if not settings.is_loopback:
         logger.warning("anyone who can reach %s can read%s", settings.host, " and write" if settings.open else "")
-    print(f"xetway listening on http://{_address(_reachable(settings.host), settings.port)}", flush=True)  # noqa: T201
+    reachable = _reachable(settings.host)
+    all_of_them = "" if reachable == settings.host else f" (and all other addresses of this machine: {settings.host})"
+    print(f"xetway listening on http://{_address(reachable, settings.port)}{all_of_them}", flush=True)  # noqa: T201
 
 
 def _reachable(host: str) -> str:

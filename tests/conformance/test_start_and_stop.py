@@ -50,6 +50,21 @@ def test_it_prints_one_line_and_answers(make_server: Callable[..., ServerProcess
     assert f"HF_ENDPOINT={server.url}" in page
 
 
+def test_all_addresses_are_named_besides_one_to_use(make_server: Callable[..., ServerProcess]) -> None:
+    server = make_server("--host", "0.0.0.0")  # noqa: S104
+    (line,) = [line for line in server.lines if line.startswith("xetway listening on http://127.0.0.1:")]
+    assert line.endswith("(and all other addresses of this machine: 0.0.0.0)")
+    assert httpx.get(server.url + "/health", trust_env=False).status_code == 200
+
+
+def test_questions_about_health_are_not_logged(make_server: Callable[..., ServerProcess]) -> None:
+    server = make_server()
+    httpx.get(server.url + "/health", trust_env=False)
+    httpx.get(server.url + "/", trust_env=False)
+    server.wait_for_log("GET / 200")
+    assert "/health" not in server.log
+
+
 def test_a_taken_port_is_one_line(make_server: Callable[..., ServerProcess], tmp_path: Path) -> None:
     server = make_server()
     port = server.url.rsplit(":", 1)[1]
