@@ -104,6 +104,7 @@ class StoreContent:
         self.held: set[Any] = set()
         self.fetched_with: list[Any] = []
         self.opened: list[tuple[Any, ...]] = []
+        self.damage: list[str] = []
 
     def _hold(self, key: Any, source: Any) -> None:
         if key in self.held:
@@ -160,6 +161,10 @@ class StoreContent:
 
     def known_plain(self, algorithm: str, digest: bytes, size: int) -> tuple[int, bool]:
         return (size, True) if digest in self.held else (0, False)
+
+    def take_damage(self) -> list[str]:
+        taken, self.damage = self.damage, []
+        return taken
 
     def stats(self) -> dict[str, int]:
         return {"xorbs": len(self.held)}

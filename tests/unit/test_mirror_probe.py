@@ -1,4 +1,4 @@
-"""What the server says at its start of an upstream that is away, or none."""
+"""What the server says unasked: of an upstream that is away, or none, and of damage on its disk."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.mirror_driver import Answer, MirrorDriver, UpstreamHub
+from xetway.mirror.build import tell_damage
 from xetway.mirror.probe import probe
 
 
@@ -84,3 +85,12 @@ def test_an_upstream_that_cannot_be_reached_is_told(
 def test_nothing_is_asked_offline(tmp_path: Path, upstream: UpstreamHub, caplog: pytest.LogCaptureFixture) -> None:
     assert warnings(MirrorDriver(tmp_path / "offline", upstream, offline=True), caplog) == []
     assert upstream.asked == []
+
+
+def test_damage_on_the_disk_is_told_once(mirror: MirrorDriver, caplog: pytest.LogCaptureFixture) -> None:
+    mirror.content.damage = ["chunk 3 of xorb abc", "plain file def from byte 0"]
+    with caplog.at_level(logging.WARNING):
+        tell_damage(mirror.mirror)
+        tell_damage(mirror.mirror)
+    told = [record.getMessage() for record in caplog.records]
+    assert [line.rpartition(": ")[2] for line in told] == ["chunk 3 of xorb abc", "plain file def from byte 0"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,6 +30,7 @@ _LEAST_FREE_BYTES = 1 << 30
 _LEAST_FREE_SHARE = 0.05
 # A xorb has 64 MiB, and several are in use at a time.
 _SMALL_CACHE_BYTES = 1 << 30
+_DAMAGE_INTERVAL_S = 2.0
 
 
 class MirrorRoutes:
@@ -59,9 +61,13 @@ class MirrorRoutes:
     async def start(self) -> None:
         """Do what can be done while requests are answered already."""
         await probe(self.mirror)
+        while True:
+            await asyncio.sleep(_DAMAGE_INTERVAL_S)
+            tell_damage(self.mirror)
 
     def close(self) -> None:
         """Let go of the cache."""
+        tell_damage(self.mirror)
         self.mirror.content.close()
 
 
@@ -91,6 +97,12 @@ def build_mirror(settings: Settings, db: Database, environment: Mapping[str, str
     chosen = MirrorSettings(url=settings.upstream, offline=settings.offline, max_stale_s=settings.max_stale)
     fallback = fallback_token(environment, use_hf_token=settings.use_hf_token)
     return MirrorRoutes(Mirror(chosen, folder, db, Native(http, content, Credentials, seal, unseal), fallback=fallback))
+
+
+def tell_damage(mirror: Mirror) -> None:
+    """Log what was found damaged on the disk since the last time."""
+    for what in mirror.content.take_damage():
+        logger.warning("cached content was damaged on the disk, and is fetched again: %s", what)
 
 
 def _warn_of_little_room(cache_size: int | None, min_free: int, free: int) -> None:
