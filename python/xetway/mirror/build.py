@@ -6,7 +6,7 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from functools import partial
 
 from xetway import __version__
 from xetway.db import Database
@@ -15,12 +15,13 @@ from xetway.http.request import Request
 from xetway.http.response import AnyResponse
 from xetway.http.router import Handler, Route
 from xetway.hub.hub import Hub
-from xetway.hub.names import PLURALS, REPO_TYPES
+from xetway.hub.names import PLURALS, REPO_TYPES, RepoType
 from xetway.mirror import metrics, routes_api, routes_cas, routes_prefetch, routes_resolve
 from xetway.mirror.callers import fallback_token
 from xetway.mirror.mirror import Mirror, MirrorSettings
+from xetway.mirror.names import RepoKey
 from xetway.mirror.ports import Native
-from xetway.mirror.precedence import AsyncHandler, behind, called, guarded
+from xetway.mirror.precedence import AsyncHandler, behind, called, for_writers, guarded
 from xetway.mirror.probe import probe
 from xetway.settings import Settings
 
@@ -42,13 +43,29 @@ class MirrorRoutes:
     def hub_routes(self, hub: Hub, hosted: Iterable[Route]) -> Iterator[Route]:
         """The hub's routes with the mirror's behind them."""
         mirror = self.mirror
-        mirrored = chain(routes_api.routes(mirror), routes_resolve.routes(mirror), routes_cas.token_routes(mirror))
+        mirrored = [*routes_api.routes(mirror), *routes_resolve.routes(mirror), *routes_cas.token_routes(mirror)]
+        reads = {(method, pattern) for methods, pattern, _ in mirrored for method in methods.split("|")}
         around = {f"/api/{PLURALS[kind]}": routes_api.Api(mirror, kind).listing for kind in REPO_TYPES}
         around["/api/whoami-v2"] = routes_api.Api(mirror, "model").whoami
-        for methods, pattern, handler in behind(hosted, mirrored):
+        hub.on_name = self._note_name
+        for method, pattern, handler in behind(hosted, mirrored):
             wrap = around.get(pattern)
-            yield methods, pattern, handler if wrap is None else guarded(wrap(_as_async(handler)))
+            if wrap is not None:
+                yield method, pattern, guarded(wrap(_as_async(handler)))
+            elif (method, pattern) in reads:
+                yield method, pattern, handler
+            else:
+                yield method, pattern, _for_writers(hub, method, pattern, handler)
         yield from routes_prefetch.routes(mirror, hub)
+
+    def _note_name(self, kind: RepoType, name: str) -> None:
+        if self.mirror.storage.knows(RepoKey(kind, name)):
+            logger.warning(
+                "%s %s was made here, and hides the upstream's of that name, which was fetched through this mirror: "
+                "delete or rename the one here to see that again",
+                kind,
+                name,
+            )
 
     def content_routes(self, hosted: Iterable[Route]) -> Iterable[Route]:
         """The content store's routes with the mirror's beside them."""
@@ -117,6 +134,17 @@ def _warn_of_little_room(cache_size: int | None, min_free: int, free: int) -> No
             min_free >> 20,
             free >> 20,
         )
+
+
+def _for_writers(hub: Hub, method: str, pattern: str, handler: Handler) -> Handler:
+    for kind in REPO_TYPES:
+        if method in {"POST", "PUT", "DELETE"} and pattern.startswith(f"/api/{PLURALS[kind]}/{{namespace}}/{{name}}/"):
+            return for_writers(handler, partial(_check_writer, hub, kind))
+    return handler
+
+
+def _check_writer(hub: Hub, kind: RepoType, request: Request) -> None:
+    hub.access.writer(request, kind, request.params["namespace"], request.params["name"], private=False)
 
 
 def _as_async(handler: Handler) -> AsyncHandler:

@@ -192,6 +192,11 @@ class Storage:
         row = self.read(lambda tx: tx.execute(question, (repo.text,)).fetchone())
         return None if row is None else RepoState(bool(row[0]), row[1])
 
+    def knows(self, repo: RepoKey) -> bool:
+        """Whether the upstream was seen to have a repository."""
+        questions = ("SELECT 1 FROM repos WHERE repo = ?", "SELECT 1 FROM answers WHERE repo = ? LIMIT 1")
+        return self.read(lambda tx: any(tx.execute(question, (repo.text,)).fetchone() for question in questions))
+
     def keep_repo(self, repo: RepoKey, *, is_public: bool) -> None:
         """Note whether anybody may read a repository."""
         with self.write() as tx:
