@@ -238,6 +238,9 @@ class Mirror:
     def stats(self) -> dict[str, int]:
         """Return counters since the mirror was made, and what the cache holds."""
 
+    def take_damage(self) -> list[str]:
+        """Return what reading found damaged on disk, and dropped, since this was last asked; up to a bound."""
+
     def close(self) -> None:
         """Let go of the folder, once the streams in use have ended."""
 

@@ -75,5 +75,6 @@ def _build(settings: Settings, *, first: bool) -> Application:
         public_url=settings.public_url,
         local_only=local_only,
         on_damage=lambda xorb: store.mark_damaged(Hash(xorb)),
+        on_start=None if mirror is None else mirror.start,
         on_stop=None if mirror is None else mirror.close,
     )

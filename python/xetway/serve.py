@@ -140,17 +140,20 @@ async def serve(application: Application, settings: Settings, ready: Callable[[]
     stopped = asyncio.create_task(stop.wait())
     probe = _Probe(settings, ready)
     probe.start()
+    started = asyncio.create_task(application.start())
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not stopped.done():
         logger.error("the server ended by itself: %s", serving.exception() or "no reason given")
         os._exit(1)
     _end_in_time()
     probe.given_up.set()
+    started.cancel()
     server.stop()  # type: ignore[no-untyped-call]
     await asyncio.wait({serving}, timeout=STOP_GRACE_S)
-    if not serving.done():
-        logger.warning("stopping: %d requests still running are cut off", application.abort())
-        await serving
+    if cut_off := application.abort():
+        logger.warning("stopping: %d requests still running are cut off", cut_off)
+    await serving
+    await application.wait()
     application.close()
     threads.stop()
     return 0
@@ -246,7 +249,9 @@ def _ready(settings: Settings, workers: Workers) -> None:
         return
     if not settings.is_loopback:
         logger.warning("anyone who can reach %s can read%s", settings.host, " and write" if settings.open else "")
-    print(f"xetway listening on http://{_address(_reachable(settings.host), settings.port)}", flush=True)  # noqa: T201
+    reachable = _reachable(settings.host)
+    all_of_them = "" if reachable == settings.host else f" (and all other addresses of this machine: {settings.host})"
+    print(f"xetway listening on http://{_address(reachable, settings.port)}{all_of_them}", flush=True)  # noqa: T201
 
 
 def _reachable(host: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -11,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 from server_process import ServerProcess, clean_environment, program, run_xetway
+
+from tests.conformance.raw import build, connect
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and shared ports")
 
@@ -46,6 +50,21 @@ def test_it_prints_one_line_and_answers(make_server: Callable[..., ServerProcess
     assert f"HF_ENDPOINT={server.url}" in page
 
 
+def test_all_addresses_are_named_besides_one_to_use(make_server: Callable[..., ServerProcess]) -> None:
+    server = make_server("--host", "0.0.0.0")  # noqa: S104
+    (line,) = [line for line in server.lines if line.startswith("xetway listening on http://127.0.0.1:")]
+    assert line.endswith("(and all other addresses of this machine: 0.0.0.0)")
+    assert httpx.get(server.url + "/health", trust_env=False).status_code == 200
+
+
+def test_questions_about_health_are_not_logged(make_server: Callable[..., ServerProcess]) -> None:
+    server = make_server()
+    httpx.get(server.url + "/health", trust_env=False)
+    httpx.get(server.url + "/", trust_env=False)
+    server.wait_for_log("GET / 200")
+    assert "/health" not in server.log
+
+
 def test_a_taken_port_is_one_line(make_server: Callable[..., ServerProcess], tmp_path: Path) -> None:
     server = make_server()
     port = server.url.rsplit(":", 1)[1]
@@ -71,6 +90,35 @@ def test_an_interrupt_stops_it_too(make_server: Callable[..., ServerProcess]) ->
     os.kill(server.process.pid, 2)
     assert server.process.wait(10) == server.stop() == 0
     assert time.monotonic() - before < 3
+
+
+def test_a_dead_upstream_is_told_at_the_start_which_does_not_wait_for_it(
+    make_server: Callable[..., ServerProcess],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    server = make_server("--upstream", address)
+    assert " WARNING " in server.wait_for_log(f"the upstream {address} cannot be reached", "--upstream")
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("stays", [True, False], ids=["clients wait", "clients are gone"])
+def test_requests_that_hang_are_cut_off_in_silence(make_server: Callable[..., ServerProcess], *, stays: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as upstream, contextlib.ExitStack() as held:
+        upstream.settimeout(10)
+        server = make_server("--upstream", f"http://127.0.0.1:{upstream.getsockname()[1]}")
+        for number in range(2):
+            link = held.enter_context(connect(server.url))
+            link.sendall(build("GET", f"/api/models/a/b{number}"))
+            asked = b""
+            while b"/api/models/a/" not in asked:
+                asked = held.enter_context(upstream.accept()[0]).recv(65_536)
+            if not stays:
+                link.close()
+        assert server.stop() == 0
+    assert "Traceback" not in server.log
+    assert " ERROR " not in server.log
+    assert "2 requests still running are cut off" in server.log
 
 
 def test_workers_share_the_port_and_stop_together(make_server: Callable[..., ServerProcess]) -> None:

@@ -92,6 +92,23 @@ def test_content_of_a_file_fetched_once(tmp_path):
     with_mirror(tmp_path, test)
 
 
+def test_damage_on_disk_is_mended_counted_and_told(tmp_path):
+    async def test(mirror, store, credentials):
+        await mirror.prefetch(store.file, credentials)
+        assert (mirror.stats()["cache_damaged"], mirror.take_damage()) == (0, [])
+        [data] = tmp_path.rglob("*.data")
+        held = bytearray(data.read_bytes())
+        held[100_000] ^= 1
+        data.write_bytes(held)
+        assert await drain(await mirror.open_file(store.file, 0, len(CONTENT), credentials)) == CONTENT
+        [told] = mirror.take_damage()
+        assert told.endswith(f" of xorb {data.stem}")
+        assert type(told) is str
+        assert (mirror.stats()["cache_damaged"], mirror.take_damage()) == (1, [])
+
+    with_mirror(tmp_path, test)
+
+
 def test_what_is_held_survives_and_needs_nobody(tmp_path):
     async def fetch(mirror, store, credentials):
         told = []

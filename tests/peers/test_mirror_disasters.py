@@ -165,6 +165,8 @@ def test_a_flip_is_found_in_the_middle_of_a_stream(site: Site, repo: str, weight
     path = Path(site.user().hf_hub_download(repo_id=repo, filename=weights.name))
     assert sha256(path) == sha256(weights)
     assert 0 < site.upstream.data_bytes < ONCE * SIZE
+    (data,) = [path for path in cached_files(site.mirror, ".data") if path.stat().st_size > MIB]
+    site.mirror.wait_for_log("WARNING", "damaged on the disk", f"of xorb {data.stem}")
 
 
 def test_verify_names_the_damage(site: Site, repo: str, weights: Path) -> None:

@@ -30,6 +30,10 @@ Answer = tuple[int, list[tuple[str, str]], bytes, str]
 Meddle = Callable[[str, str, dict[str, str], Answer], Answer]
 
 
+def unreachable() -> TransportError:
+    return TransportError("upstream.test refused the connection", code="connect_failed", host="upstream.test")
+
+
 class UpstreamHub:
     """A Hub that is asked as `HttpClient` asks. `meddle` may change its answers; `is_down` breaks the connection."""
 
@@ -57,7 +61,7 @@ class UpstreamHub:
         self.asked.append((method, target, dict(headers)))
         await asyncio.sleep(0)
         if self.is_down:
-            raise TransportError("upstream.test refused the connection", code="connect_failed", host="upstream.test")
+            raise unreachable()
         scheme, _, token = named.get("authorization", "").partition(" ")
         if token in self.tokens:
             named["authorization"] = f"{scheme} {self.tokens[token]}"
@@ -94,14 +98,22 @@ class StoreContent:
     """What `Mirror` of the compiled part does, on the upstream's own store; remembers what it was asked with."""
 
     def __init__(self, upstream: UpstreamHub) -> None:
+        self._upstream = upstream
         self._store = upstream.driver.store
         self._hub = upstream.driver.hub
         self.held: set[Any] = set()
+        self.fetched_with: list[Any] = []
         self.opened: list[tuple[Any, ...]] = []
+        self.damage: list[str] = []
 
     def _hold(self, key: Any, source: Any) -> None:
-        if source is None and key not in self.held:
+        if key in self.held:
+            return
+        if source is None:
             raise NotCachedError("this was never fetched")
+        if self._upstream.is_down:
+            raise unreachable()
+        self.fetched_with.append(source)
         self.held.add(key)
 
     async def plan(self, file: Hash, start: int, end: int | None, credentials: Any) -> Any:
@@ -149,6 +161,10 @@ class StoreContent:
 
     def known_plain(self, algorithm: str, digest: bytes, size: int) -> tuple[int, bool]:
         return (size, True) if digest in self.held else (0, False)
+
+    def take_damage(self) -> list[str]:
+        taken, self.damage = self.damage, []
+        return taken
 
     def stats(self) -> dict[str, int]:
         return {"xorbs": len(self.held)}

@@ -210,6 +210,32 @@ def test_the_reader_is_released_when_the_client_leaves() -> None:
     assert len(got.messages) < 10
 
 
+@pytest.mark.parametrize(("length", "note"), [(2_000, ""), (3_000, " client left")])
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_client_that_closes_after_the_last_byte_has_not_left(
+    caplog: pytest.LogCaptureFixture, length: int, note: str, *, slow: bool
+) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(length // 1_000):
+            yield b"x" * 1_000
+        await asyncio.sleep(30)
+
+    source = pieces() if slow else Reader([b"x" * 1_000] * (length // 1_000))
+    caplog.set_level(logging.INFO, "xetway.access")
+    call(answer(StreamResponse(200, [], length, source)), "GET", "/x", client=Client(leave_after=2))
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.partition(" id=")[2][16:] == note
+
+
+def test_a_failure_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "xetway.access")
+    got = call(fail(CORRUPT), "GET", "/x")
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage().startswith("GET /x 500 ")
+    assert f"id={got.headers['x-request-id']} request failed: stored_data_corrupt: chunk 7" in record.getMessage()
+
+
 def test_a_generator_is_closed_when_the_client_leaves() -> None:
     closed = []
 

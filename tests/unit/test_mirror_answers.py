@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -56,6 +57,42 @@ def test_a_hosted_repository_wins(mirror: MirrorDriver, upstream: UpstreamHub) -
     mirror.own.create("org/m")
     assert mirror.get("/api/models/org/m").json["sha"] != ""
     assert upstream.asked == []
+
+
+@pytest.mark.parametrize("way", ["create", "move", "duplicate"])
+def test_hiding_a_repository_of_the_upstream_is_told(
+    mirror: MirrorDriver, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    def warnings() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+    token = {"token": mirror.own.token}
+    mirror.get("/api/models/org/m")
+    mirror.get("/api/models/org/none", status=404)
+    mirror.send("POST", "/api/repos/create", b'{"name":"org/none"}', **token)
+    assert warnings() == []
+    if way == "create":
+        mirror.send("POST", "/api/repos/create", b'{"name":"org/m"}', **token)
+    elif way == "move":
+        mirror.send("POST", "/api/repos/move", b'{"fromRepo":"org/none","toRepo":"org/m"}', **token)
+    else:
+        mirror.send("POST", "/api/models/org/none/duplicate", b'{"repository":"org/m"}', **token)
+    (line,) = warnings()
+    assert line.startswith("model org/m was made here, and hides the upstream's")
+
+
+@pytest.mark.parametrize("name", ["m", "none"])
+def test_an_upload_to_what_is_not_here_is_refused_for_its_token(mirror: MirrorDriver, name: str) -> None:
+    preupload, body = f"/api/models/org/{name}/preupload/main", b'{"files":[]}'
+    read, other = (mirror.own.new_token("bob", *of) for of in (("read",), ("write", "bob/*")))
+    for token, status, code in [
+        (None, 401, "token_required"),
+        ("hf_alice", 401, "invalid_token"),
+        (read, 403, "read_only_token"),
+        (other, 403, "wrong_repository"),
+        (mirror.own.token, 404, "repo_not_found"),
+    ]:
+        assert mirror.send("POST", preupload, body, token=token, status=status).json["code"] == code
 
 
 def test_a_hosted_repository_that_the_caller_may_not_read_does_not_win(mirror: MirrorDriver) -> None:
@@ -170,6 +207,37 @@ def test_a_repository_that_was_hidden_is_public_for_five_minutes_at_most(
     mirror.now += 301
     mirror.get(target, status=404)
     assert mirror.get(target, token="hf_alice").json
+
+
+@pytest.mark.parametrize("question", ["/api/models/org/m/tree/main", "/org/m/resolve/main/new.txt"])
+def test_what_was_told_after_a_repository_was_hidden_is_never_shared(
+    mirror: MirrorDriver, upstream: UpstreamHub, question: str
+) -> None:
+    mirror.get("/api/models/org/m/tree/main")
+    hide(upstream)
+    upstream.driver.commit(put("new.txt", b"secret"))
+    mirror.now += 200  # within what the upstream's word holds for
+    mirror.get(question, token="hf_alice")
+    upstream.is_down = True
+    mirror.now += 200
+    got = mirror.get(question, status=None)
+    assert got.status == 502 or "new.txt" not in got.body.decode()
+    assert b"secret" not in got.body
+    mirror.get(question, token="hf_alice")
+
+
+def test_what_was_told_while_a_repository_was_public_is_shared_while_the_upstream_is_away(
+    mirror: MirrorDriver, upstream: UpstreamHub
+) -> None:
+    mirror.get("/api/models/org/m/tree/main")
+    upstream.driver.commit(put("new.txt", b"seen by all"))
+    mirror.now += 200
+    mirror.get("/api/models/org/m/tree/main", token="hf_alice")
+    mirror.get("/org/m/resolve/main/new.txt", token="hf_alice")
+    upstream.is_down = True
+    mirror.now += 200
+    assert "new.txt" in mirror.get("/api/models/org/m/tree/main").body.decode()
+    assert mirror.get("/org/m/resolve/main/new.txt").body == b"seen by all"
 
 
 def test_a_wrong_token_does_not_make_a_hidden_repository_public(mirror: MirrorDriver, upstream: UpstreamHub) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -15,6 +16,7 @@ from tests.unit.mirror_driver import Answer, MirrorDriver, UpstreamHub
 from xetway._native import Hash
 
 DATA = bytes(range(251)) * 5000
+OTHER = DATA[::-1]
 SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
@@ -181,6 +183,66 @@ def test_while_the_upstream_is_away_cached_files_can_be_fetched(mirror: MirrorDr
     assert got.headers["x-xetway-cache"] == "stale"
     mirror.get(f"/v2/reconstructions/{file}", token=got.json["accessToken"])
     mirror.get("/api/models/org/other/xet-read-token/main", status=502)
+
+
+def test_a_token_given_while_the_upstream_was_away_fetches_when_it_is_back(
+    mirror: MirrorDriver, upstream: UpstreamHub
+) -> None:
+    file = file_of(mirror, token="hf_alice")
+    upstream.is_down = True
+    token = token_of(mirror, token="hf_alice")
+    assert b"hf_alice" not in base64.urlsafe_b64decode(token.removeprefix("xetm_") + "==")
+    mirror.get(f"/v2/reconstructions/{file}", token=token, status=502)
+    upstream.is_down = False
+    mirror.get(f"/v2/reconstructions/{file}", token=token)
+    kind, url, headers = mirror.content.fetched_with[-1]
+    assert (kind, url) == ("refresh", "http://upstream.test/api/models/org/m/xet-read-token/main")
+    assert headers == {"x-xetway-via": mirror.mirror.callers.identity, "authorization": "Bearer hf_alice"}
+
+
+def test_with_such_a_token_the_upstream_is_asked_about_files_that_it_did_not_show(
+    mirror: MirrorDriver, upstream: UpstreamHub
+) -> None:
+    file_of(mirror)
+    upstream.is_down = True
+    token = token_of(mirror)
+    upstream.is_down = False
+    upstream.driver.upload(OTHER)
+    upstream.driver.commit(put_lfs("other.bin", hashlib.sha256(OTHER).hexdigest()))
+    other = upstream.driver.send("HEAD", "/org/m/resolve/main/other.bin").headers["x-xet-hash"]
+    upstream.is_down = True
+    assert mirror.get(f"/v2/reconstructions/{other}", token=token, status=502).json["code"] == "connect_failed"
+    upstream.is_down = False
+    for _ in range(2):
+        mirror.get(f"/v2/reconstructions/{other}", token=token)
+    assert upstream.count("GET", "/xet-read-token/") == 3
+    mirror.get(f"/v2/reconstructions/{'0' * 63}1", token=token, status=404)
+
+
+def test_such_a_token_opens_nothing_that_its_bearer_may_no_longer_read(
+    mirror: MirrorDriver, upstream: UpstreamHub
+) -> None:
+    upstream.driver.send("PUT", "/api/models/org/m/settings", {"private": True})
+    file = file_of(mirror, token="hf_alice")
+    upstream.is_down = True
+    token = token_of(mirror, token="hf_alice")
+    upstream.is_down = False
+    del upstream.tokens["hf_alice"]
+    mirror.get(f"/v2/reconstructions/{'0' * 63}1", token=token, status=404)
+    # That refusal ended what the bearer was shown.
+    assert mirror.get(f"/v2/reconstructions/{file}", token=token, status=404).json["code"] == "repo_not_found"
+
+
+def test_the_servers_own_hub_token_is_in_no_token_of_a_client(tmp_path: Path, upstream: UpstreamHub) -> None:
+    mirror = MirrorDriver(tmp_path / "mirror", upstream, fallback="hf_alice")
+    mirror.now = upstream.driver.hub.xet_tokens._now()
+    file = file_of(mirror)
+    upstream.is_down = True
+    token = token_of(mirror)
+    assert mirror.mirror.tokens.open(f"Bearer {token}").hub_token is None
+    upstream.is_down = False
+    mirror.get(f"/v2/reconstructions/{file}", token=token)
+    assert mirror.content.fetched_with[-1][2]["authorization"] == "Bearer hf_alice"
 
 
 def test_offline_cached_files_can_be_fetched_and_others_fail_at_once(

@@ -179,9 +179,7 @@ def test_a_listing_whose_pages_lead_in_a_circle_ends(mirror: MirrorDriver, upstr
 
 def test_an_answer_that_cannot_be_kept_is_given(mirror: MirrorDriver, tmp_path: Path) -> None:
     storage = mirror.mirror.storage
-    with storage.db.read() as tx:
-        connection = tx
-    connection.execute("PRAGMA busy_timeout = 0")
+    storage.read(lambda tx: tx.execute("PRAGMA busy_timeout = 0"))
     other = sqlite3.connect(tmp_path / "mirror" / "mirror" / "answers.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with storage.write() as nothing:
@@ -278,13 +276,14 @@ def test_names_that_nothing_has_take_bounded_room(
     monkeypatch.setattr(file_table, "_MOST_MISSING", 3)
     monkeypatch.setattr(file_table, "_PRUNE_INTERVAL", 1)
     files, storage = mirror.mirror.files, mirror.mirror.storage
-    files.keep("public", REPO, "resolve", [FileInfo(OID, "there", 1, OID, False, None, 1)])
+    files.keep("public", REPO, "resolve", [FileInfo(OID, "there", 1, OID, False, None, storage.now_s())])
     for number in range(10):
         mirror.now += 1
         files.keep_missing("public", REPO, "resolve", OID, f"none{number}")
     files.keep_missing("public", REPO, "resolve", OID, "x" * 1001)
-    with storage.db.read() as tx:
-        left = [row[0] for row in tx.execute("SELECT path FROM files ORDER BY checked_at")]
+    left = [
+        row[0] for row in storage.read(lambda tx: tx.execute("SELECT path FROM files ORDER BY checked_at").fetchall())
+    ]
     assert left == ["there", "none7", "none8", "none9"]
 
 

@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 from xetway.errors import RequestError, StoreCorruptionError
-from xetway.http.errors import as_xetway_error, error_response, log_failure, log_path
+from xetway.http.errors import as_xetway_error, describe, error_response, log_path
 from xetway.http.origins import check_host, check_origin
 from xetway.http.request import Receive, Request, Scope
 from xetway.http.response import AnyResponse, PieceReader, Response, StreamResponse
@@ -47,12 +47,14 @@ _NO_BODY = frozenset({204, 304})
 class _Outcome:
     """What the access log says about one request."""
 
-    __slots__ = ("note", "sent_bytes", "status")
+    __slots__ = ("failure", "note", "sent_bytes", "status")
 
     def __init__(self) -> None:
         self.status = 0
         self.sent_bytes = 0
         self.note = ""
+        # What went wrong if that is the server's own, not the client's.
+        self.failure: BaseException | None = None
 
 
 class Application:
@@ -60,7 +62,7 @@ class Application:
 
     `local_only` says that just this machine reaches it, by address or as localhost; see `http.origins`.
     `on_damage` is told the name of each xorb that could not be read (blocking, in a worker thread).
-    `on_stop` is called by `close`.
+    `on_start` is called by `start`, and `on_stop` by `close`.
     """
 
     def __init__(
@@ -70,12 +72,14 @@ class Application:
         public_url: str | None = None,
         local_only: bool = False,
         on_damage: Callable[[str], None] | None = None,
+        on_start: Callable[[], Awaitable[None]] | None = None,
         on_stop: Callable[[], None] | None = None,
     ) -> None:
         self._router = router
         self._public_url = public_url
         self._local_only = local_only
         self._on_damage = on_damage
+        self._on_start = on_start
         self._on_stop = on_stop
         self._active: set[asyncio.Task[Any]] = set()
         self._stopping = False
@@ -96,12 +100,22 @@ class Application:
         finally:
             self._active.discard(task)
 
+    async def start(self) -> None:
+        """Do what is to be done besides answering requests, once they are answered; may take long."""
+        if self._on_start is not None:
+            await self._on_start()
+
     def abort(self) -> int:
-        """Cut off the requests that are still being answered; returns how many there were."""
+        """Cut off the requests that are still being answered, whether or not somebody waits; returns how many."""
         self._stopping = True
         for task in self._active:
             task.cancel()
         return len(self._active)
+
+    async def wait(self) -> None:
+        """Wait for the requests that are still being answered."""
+        if self._active:
+            await asyncio.wait(set(self._active))
 
     def close(self) -> None:
         """Let go of what outlives requests, after the last one."""
@@ -118,17 +132,7 @@ class Application:
             outcome.note = " aborted"
             raise
         finally:
-            if access_log.isEnabledFor(logging.INFO):
-                access_log.info(
-                    "%s %d %d B %.1f ms %s id=%s%s",
-                    log_path(request),
-                    outcome.status,
-                    outcome.sent_bytes,
-                    (time.perf_counter() - started) * 1000,
-                    request.client,
-                    request.request_id,
-                    outcome.note,
-                )
+            _log(request, outcome, (time.perf_counter() - started) * 1000)
 
     async def _exchange(self, request: Request, send: Send, outcome: _Outcome) -> None:
         try:
@@ -142,7 +146,7 @@ class Application:
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001  (a Rust panic is a BaseException)
-            failure = _failure(request, error, outcome)
+            failure = _failure(error, outcome)
             await self._report(request, error)
             if failure is None:
                 return
@@ -156,7 +160,7 @@ class Application:
         try:
             await run(self._on_damage, error.xorb)
         except Exception as other:  # noqa: BLE001  (the answer to the client matters more)
-            log_failure(request, other, "damage not recorded")
+            access_log.error("damage not recorded: %s id=%s", describe(other), request.request_id)
 
     async def _respond(self, request: Request) -> AnyResponse:
         if request.header_bytes > MAX_HEADER_BYTES:
@@ -212,7 +216,7 @@ class Application:
                     for start in range(0, len(piece), _SEND_BYTES):
                         part = piece[start : start + _SEND_BYTES]
                         await send({"type": "http.response.body", "body": part, "more_body": True})
-                        if left.done():
+                        if left.done() and outcome.sent_bytes + len(part) != response.length:
                             outcome.note = " client left"
                             return
                         outcome.sent_bytes += len(part)
@@ -221,7 +225,7 @@ class Application:
                     continue
                 following = await _unless(left, body)
                 if following is None:
-                    outcome.note = " client left"
+                    outcome.note = "" if outcome.sent_bytes == response.length else " client left"
                     return
                 piece = following
             if response.length is not None and outcome.sent_bytes != response.length:
@@ -232,16 +236,39 @@ class Application:
             await _close(body)
 
 
-def _failure(request: Request, error: BaseException, outcome: _Outcome) -> Response | None:
-    """Log what went wrong and give the answer that tells it; None when an answer has begun already."""
+def _log(request: Request, outcome: _Outcome, duration_ms: float) -> None:
+    """Write the request's one line: as an error if the server failed, and not at all for those who watch its health."""
+    level = logging.INFO
+    if outcome.failure is not None:
+        level = logging.ERROR
+    elif outcome.status == 200 and request.raw_path == b"/health":
+        level = logging.DEBUG
+    if not access_log.isEnabledFor(level):
+        return
+    access_log.log(
+        level,
+        "%s %d %d B %.1f ms %s id=%s%s",
+        log_path(request),
+        outcome.status,
+        outcome.sent_bytes,
+        duration_ms,
+        request.client,
+        request.request_id,
+        outcome.note,
+        exc_info=outcome.failure if access_log.isEnabledFor(logging.DEBUG) else None,
+    )
+
+
+def _failure(error: BaseException, outcome: _Outcome) -> Response | None:
+    """Note what went wrong and give the answer that tells it; None when an answer has begun already."""
     if outcome.status:
-        outcome.note = " broken"
-        log_failure(request, error, "transfer broken off")
+        outcome.failure, outcome.note = error, f" transfer broken off: {describe(error)}"
         return None
     told = as_xetway_error(error)
     if told.status >= 500:
-        log_failure(request, error, "request failed")
-    outcome.note = f" {told.code}"
+        outcome.failure, outcome.note = error, f" request failed: {describe(error)}"
+    else:
+        outcome.note = f" {told.code}"
     return error_response(told)
 
 

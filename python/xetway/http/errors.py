@@ -6,7 +6,6 @@ Neither ever holds a traceback, a local path or a token. A traceback is logged a
 from __future__ import annotations
 
 import errno
-import logging
 import re
 import sqlite3
 from pathlib import Path
@@ -16,8 +15,6 @@ import msgspec
 from xetway.errors import RateLimitedError, RemoteError, RequestError, XetwayError
 from xetway.http.request import Request
 from xetway.http.response import Response, json_response
-
-logger = logging.getLogger("xetway")
 
 _MAX_HEADER_CHARS = 500
 _MAX_LOGGED_CHARS = 300
@@ -66,18 +63,6 @@ def as_xetway_error(error: BaseException) -> XetwayError:
 
 def _storage_full() -> XetwayError:
     return XetwayError("the server has no space left, or may not use more", code="storage_full", status=507)
-
-
-def log_failure(request: Request, error: BaseException, what: str) -> None:
-    """Write the one line about a failure that is the server's own, not the client's."""
-    logger.error(
-        "%s: %s %s id=%s",
-        what,
-        describe(error),
-        log_path(request),
-        request.request_id,
-        exc_info=error if logger.isEnabledFor(logging.DEBUG) else None,
-    )
 
 
 def describe(error: BaseException) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from xetway.cas.signing import XetTokens
 from xetway.cas.store import ContentStore
 from xetway.hub.access import Access
 from xetway.hub.lfs import LfsUrls
+from xetway.hub.names import RepoType
 from xetway.hub.tokens import TokenStore
 
 
@@ -25,3 +28,10 @@ class Hub:
         self.tokens = TokenStore(store.db)
         self.access = Access(store.db, self.tokens, open_writes=open_writes)
         self.lfs_urls = LfsUrls(store.db)
+        # Told of each name that a repository gets: whoever else answers for names may have something to say.
+        self.on_name: Callable[[RepoType, str], None] | None = None
+
+    def note_name(self, kind: RepoType, name: str) -> None:
+        """Tell that a repository has got a name (``namespace/name``). Blocking."""
+        if self.on_name is not None:
+            self.on_name(kind, name)

@@ -90,6 +90,7 @@ class Copies(RepoRoutes):
             if error.code != "repo_exists":
                 raise
             return already_there(error, url)
+        self.hub.note_name(self.kind, f"{namespace}/{name}")
         return json_response({"url": url, "filesCopyPending": False})
 
 

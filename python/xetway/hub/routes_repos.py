@@ -95,6 +95,7 @@ class Repos:
                 )
         except ConflictError as error:
             return already_there(error, url)
+        self._hub.note_name(kind, repo.full_name)
         return json_response({"url": url, "name": repo.full_name, "id": f"{repo.id:024x}"})
 
     async def delete(self, request: Request) -> Response:
@@ -120,6 +121,7 @@ class Repos:
         self._hub.access.writer(request, kind, namespace, name, private=repo.private)
         with self._hub.db.write() as tx:
             moved = move_repo(tx, repo, namespace, name)
+        self._hub.note_name(kind, moved.full_name)
         return json_response({"success": True, "url": f"{request.base_url}/{moved.page}"})
 
     def _split(self, request: Request, organization: str | None, name: str) -> tuple[str, str]:

@@ -177,7 +177,9 @@ class Answers:
         if question.about == "description" and repo is not None:
             await self._visibility.learn(repo, body)
             audience, _ = await self._visibility.guess(repo, caller)
-        elif question.about == "listing":
+        elif repo is not None and audience == PUBLIC:
+            audience = await self._visibility.audience_of_news(repo, caller)
+        if question.about == "listing":
             body = await run(without_stars, body)
         headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
         kept = Kept(headers, body, answer.headers.get("etag"), self._storage.now_s())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from functools import partial
 
 from xetway import __version__
 from xetway.db import Database
@@ -14,12 +15,14 @@ from xetway.http.request import Request
 from xetway.http.response import AnyResponse
 from xetway.http.router import Handler, Route
 from xetway.hub.hub import Hub
-from xetway.hub.names import PLURALS, REPO_TYPES
+from xetway.hub.names import PLURALS, REPO_TYPES, RepoType
 from xetway.mirror import metrics, routes_api, routes_cas, routes_prefetch, routes_resolve
 from xetway.mirror.callers import fallback_token
 from xetway.mirror.mirror import Mirror, MirrorSettings
+from xetway.mirror.names import RepoKey
 from xetway.mirror.ports import Native
-from xetway.mirror.precedence import AsyncHandler, behind, called, guarded
+from xetway.mirror.precedence import AsyncHandler, behind, called, for_writers, guarded
+from xetway.mirror.probe import probe
 from xetway.settings import Settings
 
 logger = logging.getLogger("xetway")
@@ -30,6 +33,7 @@ _LEAST_FREE_SHARE = 0.05
 _SMALL_CACHE_BYTES = 1 << 30
 # Clients give up soon, and should hear why.
 _CONNECT_ATTEMPTS = 2
+_DAMAGE_INTERVAL_S = 2.0
 
 
 class MirrorRoutes:
@@ -41,13 +45,29 @@ class MirrorRoutes:
     def hub_routes(self, hub: Hub, hosted: Iterable[Route]) -> Iterator[Route]:
         """The hub's routes with the mirror's behind them."""
         mirror = self.mirror
-        mirrored = chain(routes_api.routes(mirror), routes_resolve.routes(mirror), routes_cas.token_routes(mirror))
+        mirrored = [*routes_api.routes(mirror), *routes_resolve.routes(mirror), *routes_cas.token_routes(mirror)]
+        reads = {(method, pattern) for methods, pattern, _ in mirrored for method in methods.split("|")}
         around = {f"/api/{PLURALS[kind]}": routes_api.Api(mirror, kind).listing for kind in REPO_TYPES}
         around["/api/whoami-v2"] = routes_api.Api(mirror, "model").whoami
-        for methods, pattern, handler in behind(hosted, mirrored):
+        hub.on_name = self._note_name
+        for method, pattern, handler in behind(hosted, mirrored):
             wrap = around.get(pattern)
-            yield methods, pattern, handler if wrap is None else guarded(wrap(_as_async(handler)))
+            if wrap is not None:
+                yield method, pattern, guarded(wrap(_as_async(handler)))
+            elif (method, pattern) in reads:
+                yield method, pattern, handler
+            else:
+                yield method, pattern, _for_writers(hub, method, pattern, handler)
         yield from routes_prefetch.routes(mirror, hub)
+
+    def _note_name(self, kind: RepoType, name: str) -> None:
+        if self.mirror.storage.knows(RepoKey(kind, name)):
+            logger.warning(
+                "%s %s was made here, and hides the upstream's of that name, which was fetched through this mirror: "
+                "delete or rename the one here to see that again",
+                kind,
+                name,
+            )
 
     def content_routes(self, hosted: Iterable[Route]) -> Iterable[Route]:
         """The content store's routes with the mirror's beside them."""
@@ -57,8 +77,16 @@ class MirrorRoutes:
         """Numbers for /metrics."""
         return metrics.samples(self.mirror)
 
+    async def start(self) -> None:
+        """Do what can be done while requests are answered already."""
+        await probe(self.mirror)
+        while True:
+            await asyncio.sleep(_DAMAGE_INTERVAL_S)
+            tell_damage(self.mirror)
+
     def close(self) -> None:
         """Let go of the cache."""
+        tell_damage(self.mirror)
         self.mirror.content.close()
 
 
@@ -91,6 +119,12 @@ def build_mirror(settings: Settings, db: Database, environment: Mapping[str, str
     return MirrorRoutes(Mirror(chosen, folder, db, Native(http, content, Credentials, seal, unseal), fallback=fallback))
 
 
+def tell_damage(mirror: Mirror) -> None:
+    """Log what was found damaged on the disk since the last time."""
+    for what in mirror.content.take_damage():
+        logger.warning("cached content was damaged on the disk, and is fetched again: %s", what)
+
+
 def _warn_of_little_room(cache_size: int | None, min_free: int, free: int) -> None:
     if cache_size is not None and cache_size < _SMALL_CACHE_BYTES:
         logger.warning(
@@ -103,6 +137,17 @@ def _warn_of_little_room(cache_size: int | None, min_free: int, free: int) -> No
             min_free >> 20,
             free >> 20,
         )
+
+
+def _for_writers(hub: Hub, method: str, pattern: str, handler: Handler) -> Handler:
+    for kind in REPO_TYPES:
+        if method in {"POST", "PUT", "DELETE"} and pattern.startswith(f"/api/{PLURALS[kind]}/{{namespace}}/{{name}}/"):
+            return for_writers(handler, partial(_check_writer, hub, kind))
+    return handler
+
+
+def _check_writer(hub: Hub, kind: RepoType, request: Request) -> None:
+    hub.access.writer(request, kind, request.params["namespace"], request.params["name"], private=False)
 
 
 def _as_async(handler: Handler) -> AsyncHandler:

@@ -82,9 +82,16 @@ class Callers:
                 code="loop_detected",
                 status=508,
             )
-        token = own_token(request) or self._fallback
+        return self._caller(own_token(request), [*hops, self.identity])
+
+    def again(self, token: str | None) -> Caller:
+        """Return the caller that brought `token` earlier, for what is asked without one of its requests."""
+        return self._caller(token, [self.identity])
+
+    def _caller(self, token: str | None, hops: list[str]) -> Caller:
+        token = token or self._fallback
         audience = ANONYMOUS if token is None else self._digest("token", token)[:40]
-        return Caller(token, audience, ", ".join([*hops, self.identity]))
+        return Caller(token, audience, ", ".join(hops))
 
     def _digest(self, label: str, text: str = "") -> str:
         return hmac.new(self._key, f"{label}\0{text}".encode(), hashlib.sha256).hexdigest()

@@ -56,7 +56,8 @@ class FileTable:
 
     def find(self, audience: str, repo: RepoKey, commit: str, view: View, path: str) -> FileInfo | None:
         """Look a file up; one that is not in a commit whose files are all known is found as missing."""
-        with self._storage.db.read() as tx:
+
+        def look(tx: sqlite3.Connection) -> FileInfo | None:
             row = tx.execute(
                 f"SELECT {_COLUMNS} FROM files WHERE audience = ? AND repo = ? AND commit_id = ? AND view = ? "
                 "AND path = ?",
@@ -67,7 +68,9 @@ class FileTable:
             listed = tx.execute(
                 "SELECT 1 FROM listed WHERE audience = ? AND repo = ? AND commit_id = ?", (audience, repo.text, commit)
             ).fetchone()
-        return FileInfo(commit, path, None, "", False, None, 0) if listed else None
+            return FileInfo(commit, path, None, "", False, None, 0) if listed else None
+
+        return self._storage.read(look)
 
     def keep(
         self, audience: str, repo: RepoKey, view: View, files: Iterable[FileInfo], listed: str | None = None
@@ -120,11 +123,8 @@ class FileTable:
 
     def ref(self, audience: str, repo: RepoKey, revision: str) -> tuple[str, int] | None:
         """What a branch or tag last meant, and when."""
-        with self._storage.db.read() as tx:
-            row = tx.execute(
-                "SELECT commit_id, checked_at FROM refs WHERE audience = ? AND repo = ? AND revision = ?",
-                (audience, repo.text, revision),
-            ).fetchone()
+        question = "SELECT commit_id, checked_at FROM refs WHERE audience = ? AND repo = ? AND revision = ?"
+        row = self._storage.read(lambda tx: tx.execute(question, (audience, repo.text, revision)).fetchone())
         return None if row is None else (row[0], row[1])
 
     def keep_ref(self, audience: str, repo: RepoKey, revision: str, commit: str) -> None:
@@ -142,35 +142,38 @@ class FileTable:
         with self._storage.write() as tx:
             if tx is not None:
                 tx.execute(
-                    "INSERT OR IGNORE INTO grants (audience, repo, file) VALUES (?, ?, ?)",
-                    (audience, repo.text, bytes(file)),
+                    "INSERT OR REPLACE INTO grants (audience, repo, file, checked_at) VALUES (?, ?, ?, ?)",
+                    (audience, repo.text, bytes(file), self._storage.now_s()),
                 )
 
     def is_granted(self, audience: str, repo: RepoKey, file: Hash) -> bool:
         """Whether the upstream showed a file of a repository to an audience."""
         raw = bytes(file)
-        with self._storage.db.read() as tx:
-            in_grants = "SELECT 1 FROM grants WHERE audience = ? AND repo = ? AND file = ?"
-            in_files = "SELECT 1 FROM files WHERE audience = ? AND repo = ? AND xet = ? LIMIT 1"
-            return any(
+        in_grants = "SELECT 1 FROM grants WHERE audience = ? AND repo = ? AND file = ?"
+        in_files = "SELECT 1 FROM files WHERE audience = ? AND repo = ? AND xet = ? LIMIT 1"
+        return self._storage.read(
+            lambda tx: any(
                 tx.execute(question, (audience, repo.text, raw)).fetchone() for question in (in_grants, in_files)
             )
+        )
 
     def knows(self, audience: str, repo: RepoKey, since: int) -> bool:
         """Whether the upstream showed an audience anything of a repository since a time (unix seconds)."""
-        with self._storage.db.read() as tx:
-            return any(
+        return self._storage.read(
+            lambda tx: any(
                 tx.execute(
                     f"SELECT 1 FROM {table} WHERE audience = ? AND repo = ? AND checked_at >= ? LIMIT 1",
                     (audience, repo.text, since),
                 ).fetchone()
                 for table in ("refs", "answers", "files")
             )
+        )
 
     def by_content(self, audiences: tuple[str, str], digest: str) -> list[Candidate]:
         """Files with this xet hash or SHA-256 (64 hex digits) that one of the audiences was shown, newest first."""
-        found: list[Candidate] = []
-        with self._storage.db.read() as tx:
+
+        def look(tx: sqlite3.Connection) -> list[Candidate]:
+            found: list[Candidate] = []
             for column, value in (("xet", bytes(Hash(digest))), ("etag", digest)):
                 extra = " AND is_linked" if column == "etag" else ""
                 found += [
@@ -181,7 +184,9 @@ class FileTable:
                         (value, *audiences, _MOST_CANDIDATES),
                     )
                 ]
-        return found
+            return found
+
+        return self._storage.read(look)
 
 
 def _info(row: sqlite3.Row) -> FileInfo:

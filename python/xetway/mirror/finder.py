@@ -148,16 +148,25 @@ class Finder:
                 await self._visibility.refused(repo, caller, answer.status)
                 await run(self._storage.forget, caller.audience, repo)
             elif refused.hub_code == "EntryNotFound" and is_oid(commit):
-                await run(self._files.keep_missing, audience, repo, view, commit, path)
-                if not is_commit(revision):
-                    await run(self._files.keep_ref, audience, repo, revision, commit)
+                await self._keep_missing(caller, audience, repo, revision, commit, path, view)
             raise refused
         info = await self._read(commit, path, answer, headers)
+        if audience == PUBLIC and _is_news(known, info):
+            audience = await self._visibility.audience_of_news(repo, caller)
         # An answer that names no commit, or no content, may be of something in between: it is not kept.
         if info.etag and is_oid(headers.get("x-repo-commit", "")):
             await run(self._keep, audience, repo, revision, view, info)
         self._counters.add("files", "miss")
         return Found(info, repo, view, audience, "miss", 0)
+
+    async def _keep_missing(
+        self, caller: Caller, audience: str, repo: RepoKey, revision: str, commit: str, path: str, view: View
+    ) -> None:
+        if audience == PUBLIC:
+            audience = await self._visibility.audience_of_news(repo, caller)
+        await run(self._files.keep_missing, audience, repo, view, commit, path)
+        if not is_commit(revision):
+            await run(self._files.keep_ref, audience, repo, revision, commit)
 
     def _keep(self, audience: str, repo: RepoKey, revision: str, view: View, info: FileInfo) -> None:
         self._files.keep(audience, repo, view, [info])
@@ -224,3 +233,10 @@ class Finder:
 def _tag(header: str) -> str:
     match = _ETAG.fullmatch(header)
     return "" if match is None else match[1].strip()
+
+
+def _is_news(known: Found | None, info: FileInfo) -> bool:
+    """Whether more is told of a file than everybody was told before."""
+    if known is None or known.audience != PUBLIC:
+        return True
+    return msgspec.structs.replace(known.info, checked_at=info.checked_at) != info

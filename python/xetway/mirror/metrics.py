@@ -18,6 +18,7 @@ _HELP = {
     "content_retries": "Times that content was asked for again because it came damaged.",
     "content_integrity_failures": "Times that the upstream's content did not have its hash.",
     "content_proven_files": "Files seen to have the hash of their name.",
+    "content_cache_damaged": "Times that cached content was found damaged on disk; it is fetched again.",
     "content_cache_bytes": "Disk space that cached content takes.",
     "http_bytes_in": "Bytes received, of content and of answers.",
     "http_retries": "Requests sent again after a failure.",

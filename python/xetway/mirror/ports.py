@@ -131,6 +131,10 @@ class Content(Protocol):
         """Counters."""
         ...
 
+    def take_damage(self) -> list[str]:
+        """What was found damaged on disk since this was last asked."""
+        ...
+
     def close(self) -> None:
         """Let go of the folder."""
         ...

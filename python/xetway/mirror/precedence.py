@@ -51,6 +51,23 @@ def either(hosted: Handler, mirrored: Handler) -> AsyncHandler:
     return answer
 
 
+def for_writers(hosted: Handler, check: Callable[[Request], object]) -> AsyncHandler:
+    """Let `check` refuse one who may not write a repository that is not here, before it is said not to exist.
+
+    Where the upstream has one of that name, a client that could not create it here goes on, since it is there.
+    """
+
+    async def answer(request: Request) -> AnyResponse:
+        try:
+            return await called(hosted, request)
+        except NotFoundError as error:
+            if error.code == "repo_not_found":
+                await run(check, request)
+            raise
+
+    return answer
+
+
 def guarded(handler: Handler) -> AsyncHandler:
     """Turn what the upstream refuses, and its absence, into answers."""
 

@@ -19,7 +19,7 @@ from xetway.http.response import AnyResponse, Response, StreamResponse, empty, j
 from xetway.http.router import Handler, Route
 from xetway.http.threads import run
 from xetway.hub.names import PLURALS, REPO_TYPES, RepoType
-from xetway.mirror.callers import Caller
+from xetway.mirror.callers import PUBLIC, Caller, own_token
 from xetway.mirror.content_source import pieces_of, proof_of
 from xetway.mirror.flights import Flights
 from xetway.mirror.mirror import Mirror
@@ -63,7 +63,10 @@ class MirrorCas:
                 await self._note_refusal(error, caller, repo)
                 raise
             token, word = mirror.tokens.kept_token(caller, repo, revision), "stale"
-        value, exp = await run(mirror.tokens.issue, repo, audience, token)
+        if token is not None:
+            value, exp = await run(mirror.tokens.issue, repo, audience, token)
+        else:
+            value, exp = await run(mirror.tokens.issue_for_later, repo, audience, revision, own_token(request))
         address = request.base_url
         headers = [
             ("x-xet-cas-url", address),
@@ -116,13 +119,15 @@ class MirrorCas:
         sealed = mirror.tokens.open(request.header("authorization"))
         if file == Hash.ZERO:
             return _NOTHING, 0
+        caller = mirror.callers.again(sealed.hub_token)
         if not await run(mirror.files.is_granted, sealed.audience, sealed.repo, file):
-            await self._flights.run((sealed.token, file), lambda: self._ask_for(sealed, file))
+            key = (sealed.repo, sealed.token, sealed.revision, caller.audience, file)
+            await self._flights.run(key, lambda: self._ask_for(sealed, caller, file))
         start, end = await self._wanted(request.header("range"), file)
         try:
-            planned = await mirror.content.plan(file, start, end, mirror.tokens.fixed(sealed))
+            planned = await mirror.content.plan(file, start, end, mirror.tokens.credentials_in(sealed, caller))
         except XetwayError as error:
-            raise _final(error) from error
+            raise self._final(error) from error
         if planned is None:
             known = await run(mirror.content.known, file)
             size = "*" if known is None else str(known[0])
@@ -135,22 +140,45 @@ class MirrorCas:
         _, generation, offset, terms, fetches = planned
         return read_plan((offset, terms, fetches)), generation
 
-    async def _ask_for(self, sealed: Sealed, file: Hash) -> None:
+    async def _ask_for(self, sealed: Sealed, caller: Caller, file: Hash) -> None:
         """Let the upstream's content store decide about a file that it was not seen to show."""
         mirror = self._mirror
-        if mirror.upstream.offline or not sealed.token:
+        if mirror.upstream.offline:
             raise NotFoundError(
                 f"not cached: file {file} of {sealed.repo.text}, and the upstream is not to be asked", code="not_cached"
             )
-        headers = (("authorization", f"Bearer {sealed.token}"), ("range", "bytes=0-0"))
+        cas_url, token = sealed.cas_url, sealed.token
+        if not token:
+            found = await self._token_now(caller, sealed)
+            cas_url, token = found.cas_url, found.token
+        headers = (("authorization", f"Bearer {token}"), ("range", "bytes=0-0"))
         for version in ("v2", "v1"):
-            url = f"{sealed.cas_url}/{version}/reconstructions/{file}"
+            url = f"{cas_url}/{version}/reconstructions/{file}"
             answer = await mirror.upstream.ask_elsewhere("GET", url, headers)
             if answer.status in {200, 206, 416}:
-                await run(mirror.files.grant, sealed.audience, sealed.repo, file)
+                await self._note_grant(sealed, caller, file)
                 return
             if answer.status not in {404, 501} or version == "v1":
                 raise Refused(answer)
+
+    async def _note_grant(self, sealed: Sealed, caller: Caller, file: Hash) -> None:
+        """Remember that the upstream gave a file, unless that would be for everybody and is for its bearer alone."""
+        is_public = sealed.audience == PUBLIC
+        if not is_public or await self._mirror.visibility.audience_of_news(sealed.repo, caller) == PUBLIC:
+            await run(self._mirror.files.grant, sealed.audience, sealed.repo, file)
+
+    async def _token_now(self, caller: Caller, sealed: Sealed) -> UpstreamToken:
+        """The upstream's token for the bearer of one of ours that was given out while it gave none."""
+        try:
+            return await self._mirror.tokens.upstream_token(caller, sealed.repo, sealed.revision)
+        except Refused as refused:
+            await self._note_refusal(refused, caller, sealed.repo)
+            raise
+
+    def _final(self, error: XetwayError) -> XetwayError:
+        """Say offline that something is not cached so that a client gives up: it repeats a 504 for minutes."""
+        is_final = error.code == "not_cached" and self._mirror.upstream.offline
+        return NotFoundError(error.message, code=error.code) if is_final else error
 
     async def _wanted(self, header: str | None, file: Hash) -> tuple[int, int | None]:
         """The byte range asked for; its end may lie past that of the file."""
@@ -195,7 +223,7 @@ class MirrorCas:
                 file, int(generation), xorb, start, end, session if _SESSION.fullmatch(session) else None
             )
         except XetwayError as error:
-            raise _final(error) from error
+            raise self._final(error) from error
         return StreamResponse(206, [*headers, *proof_of(stream)], end - start, pieces_of(stream))
 
 
@@ -212,11 +240,6 @@ def _inside(request: Request, allowed: tuple[int, int]) -> tuple[int, int]:
     if wanted is None or not allowed[0] <= wanted[0] < wanted[1] <= allowed[1]:
         raise ForbiddenError("this address is signed for another byte range", code="range_not_signed")
     return wanted
-
-
-def _final(error: XetwayError) -> XetwayError:
-    """Say that something is not cached so that a client of the content store gives up; it repeats a 504 for minutes."""
-    return NotFoundError(error.message, code=error.code) if error.code == "not_cached" else error
 
 
 def by_token(hosted: Handler, mirrored: Handler) -> AsyncHandler:

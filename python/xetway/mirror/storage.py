@@ -1,7 +1,8 @@
 """The mirror's own database, `answers.db`: whole answers of the upstream, and what repositories are.
 
-Everything in it is a copy. Losing it costs questions to the upstream, so writes are not forced to the disk, and a write
-that fails is logged and forgotten. What it says of files is in `file_table`.
+Everything in it is a copy. Losing it costs questions to the upstream, so writes are not forced to the disk, a write
+that fails is logged and forgotten, and a damaged file is set aside. What it says of files is in `file_table`, what it
+forgets in `pruning`.
 """
 
 from __future__ import annotations
@@ -9,26 +10,30 @@ from __future__ import annotations
 import hashlib
 import logging
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from xetway.db import Database
 from xetway.mirror.callers import PUBLIC
 from xetway.mirror.names import RepoKey
+from xetway.mirror.pruning import prune_answers, prune_rows
+
+T = TypeVar("T")
 
 logger = logging.getLogger("xetway")
 
-MAX_KEPT_BYTES = 1024 * 1024 * 1024
 _USED_INTERVAL_S = 3600
 # Answers between two looks at how much is kept.
 _PRUNE_INTERVAL = 256
-_PRUNE_BATCH = 200
-# What an answer takes besides its body, generously: small ones are bounded in number.
-_ROW_BYTES = 2048
+# The same for what grows slowly, in time.
+_PRUNE_ROWS_INTERVAL_S = 3600
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -60,36 +65,86 @@ class Storage:
 
     def __init__(self, folder: Path, now: Callable[[], float] = time.time) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.db = Database(folder / "answers.db", package="xetway.mirror", durable=False)
+        self._path = folder / "answers.db"
+        self._renewing = threading.Lock()
+        # Connections to damaged files stay open: SQLite deletes a log by its name when the last one closes.
+        self._set_aside: list[Database] = []
         self._now = now
         self._until_prune = 1
+        self._prune_rows_at = 0
+        try:
+            self._db = self._open()
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise
+            self._move_away(str(error))
+            self._db = self._open()
 
     def now_s(self) -> int:
         """The time, in unix seconds."""
         return int(self._now())
 
+    def _open(self) -> Database:
+        return Database(self._path, package="xetway.mirror", durable=False)
+
+    def _move_away(self, why: str) -> None:
+        logger.warning("%s is damaged (%s); it is set aside, and the upstream asked anew", self._path.name, why)
+        self._path.replace(self._path.with_name(self._path.name + ".damaged"))
+        for companion in ("-wal", "-shm"):
+            self._path.with_name(self._path.name + companion).unlink(missing_ok=True)
+
+    def _renew(self, damaged: Database, error: sqlite3.DatabaseError) -> None:
+        """Begin a new file in place of a damaged one, unless another thread has done so."""
+        with self._renewing:
+            if self._db is damaged:
+                self._move_away(str(error))
+                self._set_aside.append(damaged)
+                self._db = self._open()
+
+    def read(self, look: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what `look` finds in a consistent snapshot; a damaged file is as good as an empty one."""
+        db = self._db
+        try:
+            with db.read() as tx:
+                return look(tx)
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise
+            self._renew(db, error)
+        with self._db.read() as tx:
+            return look(tx)
+
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection | None]:
         """A transaction that may fail, or not begin (None): what is not kept is asked for again."""
-        stack = ExitStack()
+        stack, db = ExitStack(), self._db
         try:
-            tx = stack.enter_context(self.db.write())
-        except sqlite3.OperationalError as error:
-            logger.warning("the mirror could not keep an answer: %s", error)
+            tx = stack.enter_context(db.write())
+        except sqlite3.DatabaseError as error:
+            self._not_kept(db, error)
             yield None
             return
         try:
             with stack:
                 yield tx
-        except sqlite3.OperationalError as error:
+                if self.now_s() >= self._prune_rows_at:
+                    self._prune_rows_at = self.now_s() + _PRUNE_ROWS_INTERVAL_S
+                    prune_rows(tx, self.now_s())
+        except sqlite3.DatabaseError as error:
+            self._not_kept(db, error)
+
+    def _not_kept(self, db: Database, error: sqlite3.DatabaseError) -> None:
+        if _is_damage(error):
+            self._renew(db, error)
+        elif isinstance(error, sqlite3.OperationalError):
             logger.warning("the mirror could not keep an answer: %s", error)
+        else:
+            raise error
 
     def answer(self, key: bytes) -> Kept | None:
         """Look an answer up."""
-        with self.db.read() as tx:
-            row = tx.execute(
-                "SELECT headers, body, etag, checked_at, used_at FROM answers WHERE key = ?", (key,)
-            ).fetchone()
+        question = "SELECT headers, body, etag, checked_at, used_at FROM answers WHERE key = ?"
+        row = self.read(lambda tx: tx.execute(question, (key,)).fetchone())
         if row is None:
             return None
         now = self.now_s()
@@ -122,18 +177,7 @@ class Storage:
             self._until_prune -= 1
             if self._until_prune <= 0:
                 self._until_prune = _PRUNE_INTERVAL
-                self._prune(tx)
-
-    @staticmethod
-    def _prune(tx: sqlite3.Connection) -> None:
-        kept_bytes = tx.execute("SELECT coalesce(sum(length(body) + ?), 0) FROM answers", (_ROW_BYTES,)).fetchone()[0]
-        while kept_bytes > MAX_KEPT_BYTES:
-            oldest = tx.execute(
-                "SELECT key, length(body) FROM answers ORDER BY used_at LIMIT ?", (_PRUNE_BATCH,)
-            ).fetchall()
-            for key, size in oldest:
-                tx.execute("DELETE FROM answers WHERE key = ?", (key,))
-                kept_bytes -= size + _ROW_BYTES
+                prune_answers(tx)
 
     def confirm(self, key: bytes) -> None:
         """Note that the upstream said the answer still holds."""
@@ -144,9 +188,14 @@ class Storage:
 
     def repo(self, repo: RepoKey) -> RepoState | None:
         """What is known of a repository."""
-        with self.db.read() as tx:
-            row = tx.execute("SELECT is_public, checked_at FROM repos WHERE repo = ?", (repo.text,)).fetchone()
+        question = "SELECT is_public, checked_at FROM repos WHERE repo = ?"
+        row = self.read(lambda tx: tx.execute(question, (repo.text,)).fetchone())
         return None if row is None else RepoState(bool(row[0]), row[1])
+
+    def knows(self, repo: RepoKey) -> bool:
+        """Whether the upstream was seen to have a repository."""
+        questions = ("SELECT 1 FROM repos WHERE repo = ?", "SELECT 1 FROM answers WHERE repo = ? LIMIT 1")
+        return self.read(lambda tx: any(tx.execute(question, (repo.text,)).fetchone() for question in questions))
 
     def keep_repo(self, repo: RepoKey, *, is_public: bool) -> None:
         """Note whether anybody may read a repository."""
@@ -172,3 +221,7 @@ class Storage:
             if tx is not None:
                 for table in ("answers", "refs", "files", "listed", "grants"):
                     tx.execute(f"DELETE FROM {table} WHERE audience = ? AND repo = ?", (audience, repo.text))
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF in _DAMAGE

@@ -3,6 +3,9 @@
 A client gets ``xetm_`` and a sealed record; only this installation can open it, so the upstream's token, its content
 store's address and the repository travel with the client and are nowhere on our disk. A token of ours is good as long
 as the upstream's inside it. Clients take a 401 of a content store as final and renew a token by its expiry alone.
+
+While the upstream gives no token, ours holds what to ask for one with as soon as content is missing: the revision, and
+the hub token that the same client sent.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from xetway.mirror.refusals import Refused
 from xetway.mirror.upstream import Upstream
 
 PREFIX = "xetm_"
-_LABEL = b"xetway mirror token 1"
+_LABEL = b"xetway mirror token 2"
 # Clients renew a token in its last minute; one that lives no longer would be renewed for ever.
 SHORTEST_LIFE_S = 120
 # An upstream's token is handed out again only while this much of it is left, and for so long at all: by then the
@@ -43,7 +46,10 @@ _LATEST = 1 << 53
 
 
 class Sealed(msgspec.Struct, frozen=True, array_like=True):
-    """What a token of ours holds. Without a `token`, it opens only what is cached."""
+    """What a token of ours holds: the upstream's `token`, or what to ask for one with, and then no `token`.
+
+    `hub_token` is the one that the client itself sent, if any: never one of this server's settings.
+    """
 
     kind: RepoType
     name: str
@@ -51,6 +57,8 @@ class Sealed(msgspec.Struct, frozen=True, array_like=True):
     exp: int
     cas_url: str
     token: str
+    revision: str = ""
+    hub_token: str | None = None
 
     @property
     def repo(self) -> RepoKey:
@@ -154,20 +162,26 @@ class MirrorTokens:
         self._renewing[key] = (made, now)
         return made
 
-    def fixed(self, sealed: Sealed) -> Any:
-        """Return what fetches content with the upstream's token in one of ours; None if it has none."""
+    def credentials_in(self, sealed: Sealed, caller: Caller) -> Any:
+        """Return what fetches content for the bearer of a token of ours, who is `caller`; None when offline."""
         if self._upstream.offline or not sealed.token:
-            return None
+            return self.credentials(caller, sealed.repo, sealed.revision)
         return self._credentials.fixed(sealed.cas_url, sealed.token)
 
-    def issue(self, repo: RepoKey, audience: str, token: UpstreamToken | None) -> tuple[str, int]:
+    def issue(self, repo: RepoKey, audience: str, token: UpstreamToken) -> tuple[str, int]:
         """Make a token of ours; returns it and its expiry in unix seconds."""
-        now = int(self._now())
-        exp = now + AWAY_LIFE_S if token is None else max(token.exp, now + SHORTEST_LIFE_S)
-        inside = ("", "") if token is None else (token.cas_url, token.token)
-        plain = msgspec.msgpack.encode(Sealed(repo.kind, repo.name, audience, exp, *inside))
+        exp = max(token.exp, int(self._now()) + SHORTEST_LIFE_S)
+        return self._sealed(Sealed(repo.kind, repo.name, audience, exp, token.cas_url, token.token)), exp
+
+    def issue_for_later(self, repo: RepoKey, audience: str, revision: str, hub_token: str | None) -> tuple[str, int]:
+        """Make a token of ours while the upstream gives none: for what is cached, and for when it is back."""
+        exp = int(self._now()) + AWAY_LIFE_S
+        return self._sealed(Sealed(repo.kind, repo.name, audience, exp, "", "", revision, hub_token)), exp
+
+    def _sealed(self, inside: Sealed) -> str:
+        plain = msgspec.msgpack.encode(inside)
         sealed = base64.urlsafe_b64encode(self._seal(self._key, _LABEL, plain)).rstrip(b"=")
-        return PREFIX + sealed.decode("ascii"), exp
+        return PREFIX + sealed.decode("ascii")
 
     def open(self, authorization: str | None) -> Sealed:
         """Open the token of an Authorization header.

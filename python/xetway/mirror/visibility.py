@@ -1,7 +1,9 @@
 """Which repositories of the upstream everybody may read, and so under whose name answers are kept.
 
 Answers about those that the upstream calls neither private nor gated are shared by all callers (audience `public`);
-all others are kept for the caller's token alone. What the upstream said holds for five minutes.
+all others are kept for the caller's token alone. What the upstream said holds for five minutes, and longer while it is
+away. So nothing new is kept for everybody unless the upstream said just now that everybody may read it: it could be of
+a repository that was hidden within those minutes, asked for with the token of one who may still read it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from xetway.mirror.upstream import TROUBLE, Upstream
 
 # How long the upstream's word on who may read something holds.
 RECHECK_S = 300
+# The same for what is new; not less, because many files are looked up at a time.
+_NEWS_RECHECK_S = 10
 _MOST_REMEMBERED = 10_000
 
 
@@ -49,6 +53,18 @@ class Visibility:
                 # It answered, and did not say that everybody may read it: a wrong token, perhaps.
                 return caller.audience
         return self._under(state, caller)
+
+    async def audience_of_news(self, repo: RepoKey, caller: Caller) -> str:
+        """Return the name to keep under what the upstream has just told this caller for the first time."""
+        state = await self.state(repo)
+        if state is None or not self._holds(state, _NEWS_RECHECK_S):
+            try:
+                await self._flights.run((repo, caller.audience), lambda: self._ask(repo, caller))
+            except (ConnectionError, TimeoutError, XetwayError):
+                return caller.audience
+            state = await self.state(repo)
+        is_public = state is not None and state.is_public and self._holds(state, _NEWS_RECHECK_S)
+        return PUBLIC if is_public else caller.audience
 
     async def state(self, repo: RepoKey) -> RepoState | None:
         """What is known of a repository, however old."""

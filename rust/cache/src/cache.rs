@@ -8,6 +8,7 @@ use std::thread;
 
 use xetway_core::Hash;
 
+use crate::damage::Damage;
 use crate::disk::{self, Disk};
 use crate::error::{Error, Result};
 use crate::evict::Evictor;
@@ -34,6 +35,7 @@ pub(crate) struct Inner {
     pub(crate) xorbs: Registry<Hash, CachedXorb>,
     pub(crate) plain_files: Registry<PlainKey, PlainFile>,
     pub(crate) usage: Counters,
+    pub(crate) damage: Damage,
     pub(crate) evictor: Mutex<Evictor>,
     /// Whether this process holds the lock of the folder.
     pub(crate) locked: AtomicBool,
@@ -64,6 +66,7 @@ impl Cache {
             xorbs: Registry::new(),
             plain_files: Registry::new(),
             usage: Counters::default(),
+            damage: Damage::default(),
             evictor: Mutex::default(),
             locked: AtomicBool::new(false),
         });
@@ -134,6 +137,16 @@ impl Cache {
             plain_files: counted.plain_files,
             complete: self.inner.usage.is_complete(),
         }
+    }
+
+    /// Return how often reading found content damaged, and dropped it, since the cache was opened.
+    pub fn damage_count(&self) -> u64 {
+        self.inner.damage.count()
+    }
+
+    /// Return what was found damaged since this was last asked: its name and place, up to a bound.
+    pub fn take_damage(&self) -> Vec<String> {
+        self.inner.damage.take()
     }
 
     /// Return how much is there, counting first if that has not been done.

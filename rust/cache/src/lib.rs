@@ -21,6 +21,7 @@
 extern crate self as xetway_cache;
 
 mod cache;
+mod damage;
 mod disk;
 mod error;
 mod evict;

@@ -227,8 +227,18 @@ impl CachedXorb {
 
     /// Drop the bytes of a chunk that was found damaged, unless they were replaced since.
     pub(crate) fn drop_damaged(&self, chunk: u32, epoch: u64) -> Result<()> {
-        let chunks = chunk..chunk.saturating_add(1);
-        self.drop_held(&mut self.files(), &chunks, epoch)
+        let mut files = self.files();
+        if self
+            .table()
+            .get(chunk)
+            .and_then(|slot| slot.held)
+            .is_some_and(|held| held.epoch == epoch)
+        {
+            self.cache
+                .damage
+                .note(format_args!("chunk {chunk} of xorb {}", self.hash));
+        }
+        self.drop_held(&mut files, &(chunk..chunk.saturating_add(1)), epoch)
     }
 
     /// Note that `.data` is not there: another process deleted it.

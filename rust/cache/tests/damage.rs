@@ -227,3 +227,27 @@ fn a_plan_is_given_back_as_it_was_or_not_at_all() {
     cache.put_plan(&file, &FilePlan::default()).unwrap();
     assert_eq!(cache.plan(&file).unwrap(), Some(FilePlan::default()));
 }
+
+#[test]
+fn damage_is_counted_and_told_once() {
+    let folder = Folder::new();
+    let sample = Sample::new(1, 6, 120);
+    let cache = folder.open();
+    let xorb = cache.xorb(&sample.hash).unwrap();
+    sample.append_all(&xorb);
+    xorb.drop_data(0..1).unwrap();
+    assert_eq!((cache.damage_count(), cache.take_damage()), (0, vec![]));
+    let data = sample.file(folder.root(), "data");
+    let mut bytes = fs::read(&data).unwrap();
+    bytes[sample.start(3) as usize + 9] ^= 1;
+    fs::write(&data, &bytes).unwrap();
+    for _ in 0..2 {
+        read_all(&xorb, &sample);
+    }
+    let told = format!("chunk 3 of xorb {}", sample.hash.to_hex());
+    assert_eq!((cache.damage_count(), cache.take_damage()), (1, vec![told]));
+    sample.append_all(&xorb);
+    fs::remove_file(&data).unwrap();
+    read_all(&xorb, &sample);
+    assert_eq!((cache.damage_count(), cache.take_damage()), (1, vec![]));
+}

@@ -231,13 +231,15 @@ fn damage_drops_the_block_and_what_follows_it() {
     let file = cache.plain(&key, content.len() as u64).unwrap();
     file.append(0, &content).unwrap();
     file.finish().unwrap();
-    for (position, left) in [(3 * BLOCK + 5, 3), (BLOCK, 1), (0, 0)] {
+    for (damage, (position, left)) in (1..).zip([(3 * BLOCK + 5, 3), (BLOCK, 1), (0, 0)]) {
         let data = path(&folder, &key, "data");
         let mut bytes = fs::read(&data).unwrap();
         bytes[position] ^= 1;
         fs::write(&data, &bytes).unwrap();
         assert!(read_all(&file, 1 << 20) == content[..left * BLOCK]);
         assert_eq!((file.len(), file.is_proven()), ((left * BLOCK) as u64, false));
+        let told = format!("plain file {key} from byte {}", left * BLOCK);
+        assert_eq!((cache.damage_count(), cache.take_damage()), (damage, vec![told]));
         let again = folder.open().plain(&key, content.len() as u64).unwrap();
         assert_eq!((again.len(), again.is_proven()), ((left * BLOCK) as u64, false));
         file.append(file.len(), &content[left * BLOCK..]).unwrap();

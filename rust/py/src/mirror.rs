@@ -253,9 +253,14 @@ impl Mirror {
             ("cache_bytes", usage.bytes),
             ("cache_xorbs", usage.xorbs),
             ("cache_plain_files", usage.plain_files),
+            ("cache_damaged", inner.cache().damage_count()),
             ("free_disk_bytes", usage.free_disk_bytes),
         ]);
         counters(py, &fields)
+    }
+
+    fn take_damage(&self) -> PyResult<Vec<String>> {
+        Ok(self.inner()?.cache().take_damage())
     }
 
     fn close(&self, py: Python<'_>) {

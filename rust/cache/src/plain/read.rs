@@ -150,6 +150,13 @@ impl PlainFile {
             content.blocks.cut(block);
             content.tail = Vec::new();
         }
+        // Without a data file another process deleted it.
+        if self.data_path().exists() {
+            let at = block as u64 * BLOCK_BYTES_U64;
+            self.cache
+                .damage
+                .note(format_args!("plain file {} from byte {at}", self.key));
+        }
         files.digest = None;
         if block == 0 {
             return self.clear(files);

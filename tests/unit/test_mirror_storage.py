@@ -1,0 +1,145 @@
+"""The mirror's database: what it forgets, and what happens when it is damaged."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from xetway._native import Hash
+from xetway.mirror import pruning
+from xetway.mirror.file_table import FileInfo, FileTable
+from xetway.mirror.names import RepoKey
+from xetway.mirror.storage import Kept, Storage
+
+DAY = 24 * 3600
+USED, UNUSED = RepoKey("model", "org/used"), RepoKey("model", "org/unused")
+OLD, NEW = "a" * 40, "b" * 40
+FILE = Hash("01" * 32)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def storage(tmp_path: Path, clock: Clock) -> Storage:
+    return Storage(tmp_path, clock)
+
+
+def show(storage: Storage, repo: RepoKey, commit: str, *paths: str) -> None:
+    """Tell the storage what a listing tells."""
+    files = FileTable(storage)
+    files.keep_ref("public", repo, commit[:1], commit)
+    files.keep(
+        "public",
+        repo,
+        "resolve",
+        [FileInfo(commit, path, 1, OLD, False, None, storage.now_s()) for path in paths],
+        commit,
+    )
+    files.grant("public", repo, FILE)
+    storage.keep_repo(repo, is_public=True)
+
+
+def test_what_was_not_asked_about_for_long_is_forgotten(storage: Storage, clock: Clock) -> None:
+    files = FileTable(storage)
+    show(storage, USED, OLD, "x")
+    show(storage, UNUSED, OLD, "x")
+    clock.now += 89 * DAY
+    storage.keep_repo(USED, is_public=True)
+    assert files.find("public", UNUSED, OLD, "resolve", "x") is not None
+    clock.now += 2 * DAY
+    show(storage, USED, NEW, "y")
+    assert files.find("public", UNUSED, OLD, "resolve", "x") is None
+    assert files.ref("public", UNUSED, "a") is None
+    assert not files.is_granted("public", UNUSED, FILE)
+    assert storage.repo(UNUSED) is None
+    # What content of a repository in use needs stays, however old it is.
+    assert files.find("public", USED, OLD, "resolve", "x") is not None
+    assert files.ref("public", USED, "a") is not None
+    assert files.is_granted("public", USED, FILE)
+
+
+def test_a_table_holds_so_many_rows_and_a_commit_is_whole_or_not_listed(
+    storage: Storage, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "MAX_ROWS", 3)
+    files = FileTable(storage)
+    show(storage, USED, OLD, "1", "2")
+    clock.now += 1
+    files.keep("public", USED, "resolve", [FileInfo(OLD, "3", 1, OLD, False, None, storage.now_s())])
+    clock.now += 3600
+    show(storage, USED, NEW, "4", "5")
+    clock.now += 3600
+    storage.keep_repo(USED, is_public=True)
+    assert files.find("public", USED, OLD, "resolve", "1") is None  # and not known to be missing
+    assert files.find("public", USED, OLD, "resolve", "3") is not None
+    missing = files.find("public", USED, NEW, "resolve", "none")
+    assert missing is not None
+    assert missing.size is None
+
+
+def scribble(folder: Path, start: int) -> None:
+    with (folder / "answers.db").open("r+b") as file:
+        file.seek(start)
+        file.write(b"\xa5" * 200_000)
+
+
+def fill(storage: Storage) -> None:
+    for number in range(50):
+        storage.keep(number.to_bytes(32), "public", USED, Kept({}, b"x" * 4096, None, storage.now_s()))
+    storage.keep_repo(USED, is_public=True)
+    storage.read(lambda tx: tx.execute("SELECT 1").fetchone())
+    with sqlite3.connect(storage._path) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    other.close()
+
+
+@pytest.mark.parametrize("start", [0, 4096])
+@pytest.mark.parametrize(
+    "touch",
+    [
+        lambda storage: storage.answer(bytes(32)),
+        lambda storage: FileTable(storage).find("public", USED, OLD, "resolve", "x"),
+        lambda storage: storage.keep_repo(USED, is_public=True),
+    ],
+    ids=["answer", "file", "write"],
+)
+def test_a_file_that_is_damaged_while_it_is_used_is_set_aside(
+    storage: Storage, tmp_path: Path, caplog: pytest.LogCaptureFixture, touch: Callable[[Storage], object], start: int
+) -> None:
+    fill(storage)
+    scribble(tmp_path, start)
+    with caplog.at_level(logging.WARNING):
+        touch(storage)
+        storage.keep_repo(USED, is_public=True)
+        storage.keep_repo(UNUSED, is_public=False)
+    assert [record.getMessage().split(" (")[0] for record in caplog.records] == ["answers.db is damaged"]
+    assert storage.repo(USED) is not None
+    assert storage.repo(UNUSED) is not None
+    assert storage.answer(bytes(32)) is None
+    assert (tmp_path / "answers.db.damaged").stat().st_size > 200_000
+    assert Storage(tmp_path).repo(UNUSED) is not None
+
+
+def test_a_file_that_is_no_database_is_set_aside_at_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "answers.db").write_bytes(b"no database" * 1000)
+    with caplog.at_level(logging.WARNING):
+        storage = Storage(tmp_path)
+    storage.keep_repo(USED, is_public=True)
+    assert storage.repo(USED) is not None
+    assert len(caplog.records) == 1
+    assert (tmp_path / "answers.db.damaged").read_bytes().startswith(b"no database")
