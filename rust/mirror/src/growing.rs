@@ -63,11 +63,11 @@ pub(crate) async fn transfer(
 
 /// Whether the upstream can't be reached at all.
 fn is_unreachable(error: &ClientError) -> bool {
-    use TransportKind::{Connect, Dns, Proxy, Tls};
+    use TransportKind::{Connect, Dns, NoSuchHost, Proxy, Tls};
     matches!(
         error,
         ClientError::Transport {
-            kind: Dns | Connect | Tls | Proxy,
+            kind: Dns | NoSuchHost | Connect | Tls | Proxy,
             ..
         }
     )
