@@ -13,6 +13,7 @@ import pytest
 from tests.unit.hub_driver import put_lfs
 from tests.unit.mirror_driver import Answer, MirrorDriver, UpstreamHub
 from xetway._native import Hash
+from xetway.errors import StorageFullError
 
 DATA = bytes(range(251)) * 5000
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -194,7 +195,31 @@ def test_offline_cached_files_can_be_fetched_and_others_fail_at_once(
     assert got.json["code"] == "not_cached"
     offline.content.held = mirror.content.held
     offline.get(f"/v2/reconstructions/{file}", token=token)
-    offline.get("/api/models/org/other/xet-read-token/main", status=504)
+    refused = offline.get("/api/models/org/other/xet-read-token/main", status=504)
+    assert refused.headers["x-error-code"] == "NotCached"
+
+
+def test_a_cache_without_room_is_told_as_final(mirror: MirrorDriver) -> None:
+    class Full:
+        proven = True
+
+        async def read(self) -> bytes:
+            raise StorageFullError("the cache is full")
+
+        def close(self) -> None:
+            pass
+
+    async def full(*arguments: Any) -> Full:
+        return Full()
+
+    plan = mirror.get(f"/v2/reconstructions/{file_of(mirror)}", token=token_of(mirror)).json
+    fetch = next(iter(plan["xorbs"].values()))[0]
+    mirror.content.open_xorb = full  # type: ignore[method-assign]
+    first = fetch["ranges"][0]["bytes"]
+    asked = {"range": f"bytes={first['start']}-{first['end']}"}
+    # A 507 would be repeated for minutes.
+    got = mirror.get(target_of(fetch["url"]), headers=asked, status=413)
+    assert got.json == {"error": "the cache is full", "code": "storage_full"}
 
 
 def test_a_private_repository_gives_no_token_away_offline(

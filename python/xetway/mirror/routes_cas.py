@@ -7,7 +7,8 @@ them the file; for other files the upstream's content store decides, with the to
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 
 from xetway._native import Hash
 from xetway.cas.epochs import at_every_epoch
@@ -24,6 +25,7 @@ from xetway.mirror.content_source import pieces_of, proof_of
 from xetway.mirror.flights import Flights
 from xetway.mirror.mirror import Mirror
 from xetway.mirror.names import RepoKey, repo_of
+from xetway.mirror.ports import ByteStream
 from xetway.mirror.precedence import AsyncHandler, called, guarded
 from xetway.mirror.refusals import Refused
 from xetway.mirror.tokens import Sealed, UpstreamToken, is_ours
@@ -196,7 +198,16 @@ class MirrorCas:
             )
         except XetwayError as error:
             raise _final(error) from error
-        return StreamResponse(206, [*headers, *proof_of(stream)], end - start, pieces_of(stream))
+        return StreamResponse(206, [*headers, *proof_of(stream)], end - start, _pieces(stream))
+
+
+async def _pieces(stream: ByteStream) -> AsyncGenerator[bytes, None]:
+    async with aclosing(pieces_of(stream)) as pieces:
+        try:
+            async for piece in pieces:
+                yield piece
+        except XetwayError as error:
+            raise _final(error) from error
 
 
 def _signed(file: Hash, xorb: Hash, generation: int) -> str:
@@ -215,7 +226,9 @@ def _inside(request: Request, allowed: tuple[int, int]) -> tuple[int, int]:
 
 
 def _final(error: XetwayError) -> XetwayError:
-    """Say that something is not cached so that a client of the content store gives up; it repeats a 504 for minutes."""
+    """Say what no repetition cures so that a client of the content store gives up; it repeats a 5xx for minutes."""
+    if error.code == "storage_full":
+        return RequestError(error.message, code=error.code, status=413)
     return NotFoundError(error.message, code=error.code) if error.code == "not_cached" else error
 
 
