@@ -15,7 +15,7 @@ from xetway.http.response import AnyResponse
 from xetway.http.router import Handler, Route
 from xetway.hub.hub import Hub
 from xetway.hub.names import PLURALS, REPO_TYPES
-from xetway.mirror import metrics, routes_api, routes_cas, routes_prefetch, routes_resolve
+from xetway.mirror import metrics, routes_api, routes_cas, routes_pages, routes_prefetch, routes_resolve
 from xetway.mirror.callers import fallback_token
 from xetway.mirror.mirror import Mirror, MirrorSettings
 from xetway.mirror.ports import Native
@@ -39,7 +39,12 @@ class MirrorRoutes:
     def hub_routes(self, hub: Hub, hosted: Iterable[Route]) -> Iterator[Route]:
         """The hub's routes with the mirror's behind them."""
         mirror = self.mirror
-        mirrored = chain(routes_api.routes(mirror), routes_resolve.routes(mirror), routes_cas.token_routes(mirror))
+        mirrored = chain(
+            routes_api.routes(mirror),
+            routes_resolve.routes(mirror),
+            routes_pages.routes(mirror),
+            routes_cas.token_routes(mirror),
+        )
         around = {f"/api/{PLURALS[kind]}": routes_api.Api(mirror, kind).listing for kind in REPO_TYPES}
         around["/api/whoami-v2"] = routes_api.Api(mirror, "model").whoami
         for methods, pattern, handler in behind(hosted, mirrored):
@@ -91,7 +96,7 @@ def build_mirror(settings: Settings, db: Database, environment: Mapping[str, str
 def _warn_of_little_room(cache_size: int | None, min_free: int, free: int) -> None:
     if cache_size is not None and cache_size < _SMALL_CACHE_BYTES:
         logger.warning(
-            "--cache-size is %d MiB: files that do not fit beside those in use are refused (507); give 1 GiB or more",
+            "--cache-size is %d MiB: files that do not fit beside those in use are refused; give 1 GiB or more",
             cache_size >> 20,
         )
     if free < min_free:
