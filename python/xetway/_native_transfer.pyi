@@ -263,14 +263,14 @@ class Cache:
             held, and how many of them are proven.
         """
 
-    def verify(self, on_damage: Callable[[str, str, str], object]) -> tuple[int, int, int]:
+    def verify(self, on_damage: Callable[[str, str, str], object]) -> tuple[int, int, int, int, int]:
         """Check all bytes against their hashes, and remove what is damaged.
 
         Args:
             on_damage: Called with kind, name and what is wrong, as it is found.
 
         Returns:
-            Entries checked, bytes checked, damaged entries.
+            Xorbs, plain files and plans checked, bytes checked, how many of them were damaged.
         """
 
     def prune(self, max_bytes: int) -> tuple[int, int]:
@@ -278,6 +278,20 @@ class Cache:
 
         Returns:
             Entries removed, bytes made free.
+        """
+
+    def remove(self, names: set[str]) -> tuple[int, int]:
+        """Remove the xorbs and plain files of these names.
+
+        Returns:
+            Entries removed, bytes made free.
+        """
+
+    def holding(self, file: Hash) -> tuple[int, list[str]] | None:
+        """Say what is held of a file that is made of chunks.
+
+        Returns:
+            Bytes of it that are held, and the names of its xorbs, held or not; None if its plan is not known.
         """
 
     def usage(self) -> tuple[int, int | None, int, int, int]:

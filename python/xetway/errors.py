@@ -192,6 +192,8 @@ class NotCachedError(XetwayError, LookupError):
 
     code = "not_cached"
     status = 504
+    _fields = ("hub_code",)
+    hub_code: str | None = "NotCached"
 
 
 class PlanLostError(XetwayError):

@@ -244,5 +244,6 @@ def _optional_number(name: str, value: str | None, low: int, high: int) -> int |
 
 
 def _wrong(name: str, value: str, valid: str) -> ConfigError:
-    option = "--" + name.replace("_", "-")
-    return ConfigError(f"{option} (or {_VARIABLE_PREFIX}{name.upper()}) is {value!r}; it must be {valid}")
+    # Only the settings of a server have variables; other commands have options that are read here too.
+    variable = f" (or {_VARIABLE_PREFIX}{name.upper()})" if name in Settings.__struct_fields__ else ""
+    return ConfigError(f"--{name.replace('_', '-')}{variable} is {value!r}; it must be {valid}")

@@ -13,7 +13,7 @@ import pytest
 from tests.native.content_store import Store
 from tests.native.loopback import serving
 from tests.native.oracle import sm
-from xetway._native import Cache, Credentials, HttpClient, Mirror
+from xetway._native import Cache, Credentials, Hash, HttpClient, Mirror
 
 CONTENT = sm(7, 600_000)
 PLAIN = sm(8, 150_000)
@@ -42,7 +42,7 @@ def filled(tmp_path):
 def test_an_empty_cache(tmp_path):
     cache = Cache(tmp_path / "new")
     assert cache.entries() == []
-    assert cache.verify(lambda *_: pytest.fail("damage in nothing")) == (0, 0, 0)
+    assert cache.verify(lambda *_: pytest.fail("damage in nothing")) == (0, 0, 0, 0, 0)
     assert cache.prune(0) == (0, 0)
     total, limit, free, xorbs, plain = cache.usage()
     assert (total, limit, xorbs, plain) == (0, None, 0, 0)
@@ -63,13 +63,25 @@ def test_what_is_listed(filled):
     assert cache.usage()[0] >= len(CONTENT) + len(PLAIN)
 
 
+def test_what_holds_a_file_can_be_removed(filled):
+    folder, store = filled
+    cache = Cache(folder)
+    assert cache.holding(store.file) == (len(CONTENT), [str(store.xorb.hash)])
+    assert cache.holding(Hash("1" * 64)) is None
+    removed, freed = cache.remove({str(store.xorb.hash), "nothing"})
+    assert removed == 1
+    assert freed >= store.xorb.stored_bytes
+    assert [kind for kind, *_ in cache.entries()] == ["plain"]
+    assert cache.holding(store.file) == (0, [str(store.xorb.hash)])
+
+
 def test_damage_is_found_and_removed(filled):
     folder, store = filled
     cache = Cache(folder)
     found = []
-    checked, checked_bytes, damaged = cache.verify(lambda *damage: found.append(damage))
+    xorbs, plain_files, _, checked_bytes, damaged = cache.verify(lambda *damage: found.append(damage))
     assert (found, damaged) == ([], 0)
-    assert checked >= 2
+    assert (xorbs, plain_files) == cache.usage()[3:] == (1, 1)
     assert checked_bytes >= len(CONTENT) + len(PLAIN)
     [data] = [path for path in folder.rglob("*") if store.xorb.hash.hex in path.name and path.suffix == ".data"]
     with data.open("r+b") as file:
@@ -77,12 +89,12 @@ def test_damage_is_found_and_removed(filled):
         byte = file.read(1)
         file.seek(60_000)
         file.write(bytes([byte[0] ^ 1]))
-    assert cache.verify(lambda *damage: found.append(damage))[2] == 1
+    assert cache.verify(lambda *damage: found.append(damage))[4] == 1
     [(kind, name, what)] = found
     assert (kind, name) == ("xorb", str(store.xorb.hash))
-    assert what
+    assert what.startswith("chunk ")
     assert str(folder) not in what
-    assert cache.verify(lambda *damage: found.append(damage))[2] == 0
+    assert cache.verify(lambda *damage: found.append(damage))[4] == 0
 
 
 def test_what_the_function_raises_ends_the_check(filled):

@@ -194,6 +194,12 @@ def test_dry_run_downloads_nothing(user: User, published: tuple[str, Path]) -> N
     assert told["missing_bytes"] == sum(file["size"] for file in told["files"])
     assert not (user.cache / "models--org--published" / "blobs").exists()
     assert "missing" in user.run("download", repo, "--dry-run").stdout
+    user.run("download", repo)
+    assert user.json("download", repo, "--dry-run")["download_bytes"] == 0
+    again = user.json("download", repo, "--dry-run", "--force")
+    assert (again["missing_bytes"], again["download_bytes"]) == (0, told["missing_bytes"])
+    assert "again" in user.run("download", repo, "--dry-run", "--force").stdout
+    user.run("download", repo, "config.json", "--dry-run", "--range", "0-1", expect=2)
 
 
 def test_damaged_file_is_found_by_verify(user: User, published: tuple[str, Path]) -> None:
@@ -391,9 +397,22 @@ def test_upload_of_files_patterns_and_deletions(
     assert "small.bin" in client.list_repo_files(repo_id=repo, repo_type="dataset", revision="refs/pr/1")
 
 
-def test_upload_without_the_right_is_refused(user: User, folder: Path, repo: str) -> None:
+def test_upload_without_the_right_is_refused(
+    server: ServerProcess, user: User, folder: Path, repo: str, read_token: str, tmp_path: Path
+) -> None:
     refused = user.json("upload", repo, str(folder), expect=1)
     assert refused["code"] == "token_required"
+    for token, says in (("wrong", "does not accept the token"), (read_token, "can only read; set HF_TOKEN to one")):
+        said = User(tmp_path / "other", server.url, token).run("upload", repo, str(folder), expect=1).stderr
+        assert says in said
+        assert len(said.splitlines()) == 1
+
+
+def test_upload_that_cannot_begin_says_why(author: User, folder: Path, repo: str) -> None:
+    assert author.json("upload", repo, "nowhere", expect=1)["code"] == "no_such_file"
+    away = author.run("upload", repo, str(folder), "--endpoint", "http://127.0.0.1:9", expect=1).stderr
+    assert "is it running, and is this its address?" in away
+    assert len(away.splitlines()) == 1
 
 
 def test_upload_of_nothing_is_refused(author: User, repo: str, tmp_path: Path) -> None:

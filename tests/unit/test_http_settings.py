@@ -87,3 +87,9 @@ def test_the_port_is_held_without_listening() -> None:
             listen_exclusively("127.0.0.1", port)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
+def test_an_option_without_a_variable_names_none() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_duration_s("soon", "older")
+    assert caught.value.message.startswith("--older is 'soon'; it must be a number with s, m, h or d")

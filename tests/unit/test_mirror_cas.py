@@ -14,6 +14,7 @@ import pytest
 from tests.unit.hub_driver import put_lfs
 from tests.unit.mirror_driver import Answer, MirrorDriver, UpstreamHub
 from xetway._native import Hash
+from xetway.errors import StorageFullError
 
 DATA = bytes(range(251)) * 5000
 OTHER = DATA[::-1]
@@ -256,7 +257,40 @@ def test_offline_cached_files_can_be_fetched_and_others_fail_at_once(
     assert got.json["code"] == "not_cached"
     offline.content.held = mirror.content.held
     offline.get(f"/v2/reconstructions/{file}", token=token)
-    offline.get("/api/models/org/other/xet-read-token/main", status=504)
+    refused = offline.get("/api/models/org/other/xet-read-token/main", status=504)
+    assert refused.headers["x-error-code"] == "NotCached"
+
+
+@pytest.mark.parametrize("later_s", [0, 60])
+def test_a_cache_without_room_is_waited_for_and_then_final(mirror: MirrorDriver, later_s: int) -> None:
+    class Full:
+        proven = True
+        closed = 0
+
+        async def read(self) -> bytes:
+            mirror.now += later_s
+            raise StorageFullError("the cache is full")
+
+        def close(self) -> None:
+            Full.closed += 1
+
+    plan = mirror.get(f"/v2/reconstructions/{file_of(mirror)}", token=token_of(mirror)).json
+    fetch = next(iter(plan["xorbs"].values()))[0]
+    first = fetch["ranges"][0]["bytes"]
+    asked = {"range": f"bytes={first['start']}-{first['end']}"}
+    open_xorb = mirror.content.open_xorb
+
+    async def full_at_first(*arguments: Any) -> Any:
+        return await open_xorb(*arguments) if Full.closed else Full()
+
+    mirror.content.open_xorb = full_at_first  # type: ignore[method-assign]
+    # The stand-in's clock goes on while it is full: in the end a refusal, and not a 507, which is repeated for minutes.
+    got = mirror.get(target_of(fetch["url"]), headers=asked, status=413 if later_s else 206)
+    assert Full.closed == 1
+    if later_s:
+        assert got.json == {"error": "the cache is full", "code": "storage_full"}
+    else:
+        assert len(got.body) == first["end"] + 1 - first["start"]
 
 
 def test_a_private_repository_gives_no_token_away_offline(

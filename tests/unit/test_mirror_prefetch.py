@@ -71,6 +71,12 @@ def test_patterns(mirror: MirrorDriver) -> None:
     assert {event["path"] for event in events} == {"a.txt"}
 
 
+def test_patterns_that_nothing_fits_are_refused(mirror: MirrorDriver) -> None:
+    (refusal,) = prefetch(mirror, status=404, include=["*.none"])
+    assert refusal["code"] == "no_match"
+    assert "none of the 5 files of org/m at main" in refusal["error"]
+
+
 def test_it_needs_the_right_to_read(mirror: MirrorDriver, upstream: UpstreamHub) -> None:
     upstream.driver.send("PUT", "/api/models/org/m/settings", {"private": True})
     prefetch(mirror, status=404)

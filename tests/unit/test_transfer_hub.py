@@ -11,6 +11,7 @@ import pytest
 from tests.unit.transfer_driver import COMMIT, ENDPOINT, TOKEN, FakeWire, git_oid
 from xetway.errors import FormatError, XetwayError
 from xetway.transfer.names import parse_repo
+from xetway.transfer.refusals import refusal
 from xetway.transfer.wire import Answer, TokenRoute
 
 REPO = parse_repo("org/model")
@@ -151,3 +152,9 @@ def test_token_routes_tell_nothing_of_the_token() -> None:
     route = FakeWire({}).hub().read_tokens(REPO, COMMIT)
     assert TOKEN not in repr(route)
     assert route == TokenRoute(f"{ENDPOINT}/api/models/org/model/xet-read-token/{COMMIT}", route.headers)
+
+
+def test_an_address_for_tls_asked_without_is_told() -> None:
+    body = b"<html>The plain HTTP request was sent to HTTPS port</html>"
+    told = refusal(Answer(400, [], body, "http://hub.test/x"), "http://hub.test", REPO)
+    assert "begin with https://" in str(told)

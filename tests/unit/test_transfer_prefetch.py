@@ -138,6 +138,12 @@ def test_nobody_there() -> None:
     assert failed.value.code == "connect_failed"
 
 
+def test_a_server_without_tls_is_told(mirror: Mirror) -> None:
+    with pytest.raises(XetwayError, match="begin with http://") as failed:
+        run_prefetch(mirror.url.replace("http:", "https:"), TOKEN, WANTED, Observer())
+    assert failed.value.code == "tls_untrusted"
+
+
 def test_certificates_that_are_none(tmp_path: Any) -> None:
     path = tmp_path / "ca.pem"
     path.write_text("nonsense")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.unit.transfer_driver import COMMIT, ENDPOINT, FakeWire, git_oid
-from xetway.errors import ConfigError, StateError, XetwayError
+from xetway.errors import ConfigError, NotFoundError, StateError, XetwayError
 from xetway.transfer import uploads
 from xetway.transfer.local_files import LocalFile, find_files, gitignore
 from xetway.transfer.names import parse_repo
@@ -194,9 +194,9 @@ def test_finding_files(folder: Path) -> None:
 
 
 def test_finding_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(NotFoundError) as missing:
         find_files(tmp_path / "nowhere", None)
-    assert refused.value.code == "no_such_file"
+    assert missing.value.code == "no_such_file"
     for path in ("../x", "a/../b", "a\\b"):
         with pytest.raises(ConfigError) as refused:
             find_files(tmp_path, path)

@@ -104,6 +104,8 @@ def _download(
         raise ConfigError("--range and -o are for a single file; name it after the repository")
     if range_ is not None and (local_dir is not None or cache_dir is not None):
         raise ConfigError("a part of a file goes to -o FILE or to stdout, not to a folder or cache")
+    if dry_run and (range_ is not None or output == "-"):
+        raise ConfigError("--dry-run tells which whole files would be written; it goes with neither --range nor -o -")
     name, window = parse_repo(repo, repo_type), None if range_ is None else _window(range_)
     hub = open_hub(endpoint, concurrency=concurrency, rate=rate, ca_bundle=ca_bundle)
     selection = Selection(paths=files, include=include, exclude=exclude)
@@ -112,7 +114,8 @@ def _download(
         began = time.monotonic()
         chosen = await choose(hub, name, revision, selection)
         if dry_run:
-            return await _foresee(chosen, _target(chosen, revision, local_dir, cache_dir, output), as_json, verify)
+            target = _target(chosen, revision, local_dir, cache_dir, output)
+            return await _foresee(chosen, target, as_json=as_json, verify=verify, force=force)
         if output == "-" or (window is not None and output is None):
             return await _to_stdout(hub, chosen, window)
         if window is not None:
@@ -151,12 +154,12 @@ def _target(chosen: Chosen, revision: str, local_dir: str | None, cache_dir: str
     return HubCache(root, chosen.repo, revision, chosen.commit)
 
 
-async def _foresee(chosen: Chosen, target: Target, as_json: bool, verify: bool) -> int:
+async def _foresee(chosen: Chosen, target: Target, *, as_json: bool, verify: bool, force: bool) -> int:
     from xetway.cli.sizes import count, size_text  # noqa: PLC0415
     from xetway.transfer.downloads import find_present  # noqa: PLC0415
 
     there = await find_present(target, chosen.files, verify=verify)
-    missing = [file for file in chosen.files if file.path not in there]
+    wanted = [file for file in chosen.files if force or file.path not in there]
     if as_json:
         print_json({
             "repo": str(chosen.repo), "commit": chosen.commit, "folder": target.folder,
@@ -164,14 +167,15 @@ async def _foresee(chosen: Chosen, target: Target, as_json: bool, verify: bool) 
                 {"path": file.path, "size": file.size, "hash": file.xet_hash, "present": file.path in there}
                 for file in chosen.files
             ],
-            "missing_bytes": sum(file.size for file in missing),
+            "missing_bytes": sum(file.size for file in chosen.files if file.path not in there),
+            "download_bytes": sum(file.size for file in wanted),
         })  # fmt: skip
         return 0
     for file in chosen.files:
-        state = "present" if file.path in there else "missing"
+        state = "missing" if file.path not in there else "again" if force else "present"
         click.echo(f"{state:8}  {size_text(file.size):>10}  {printable(file.path)}")
-    total = size_text(sum(file.size for file in missing))
-    click.echo(f"{count(len(missing), 'file')} to download, {total}", err=True)
+    total = size_text(sum(file.size for file in wanted))
+    click.echo(f"{count(len(wanted), 'file')} to download, {total}", err=True)
     return 0
 
 

@@ -57,5 +57,8 @@ def prefetch(
         return 0
     from xetway.cli.sizes import count, size_text  # noqa: PLC0415
 
+    if not done.files:
+        click.echo("nothing to fetch: the repository has no files, or is that server's own")
+        return 0
     click.echo(f"{count(done.files, 'file')}, {size_text(done.bytes)} in the mirror, {size_text(done.fetched)} fetched")
     return 0

@@ -35,7 +35,7 @@ def xetway() -> None:
       hf upload me/model ./folder       (or: xetway upload)
       hf download me/model              (or: xetway download)
 
-    Options have environment variables too: --data is XETWAY_DATA, and so on.
+    The options of serve have environment variables too: --data is XETWAY_DATA, for all commands, and so on.
     """  # noqa: D301  (\b is for click: keep the lines below)
 
 

@@ -84,7 +84,8 @@ def upload(
         source = default_local(name) if local is None else Path(local).expanduser()
         files = find_files(source, path_in_repo, include, exclude)
         if not files and not delete:
-            raise ConfigError(f"there are no files to upload in {source}", code="no_files")
+            which = " that fit the patterns (* matches slashes too)" if include or exclude else ""
+            raise ConfigError(f"there are no files to upload in {source}{which}", code="no_files")
         hub = open_hub(endpoint, concurrency=concurrency, rate=rate, ca_bundle=ca_bundle)
         wanted = Upload(
             repo=name,

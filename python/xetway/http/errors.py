@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from xetway.errors import RateLimitedError, RemoteError, RequestError, XetwayError
+from xetway.errors import NotCachedError, RateLimitedError, RemoteError, RequestError, XetwayError
 from xetway.http.request import Request
 from xetway.http.response import Response, json_response
 
@@ -39,7 +39,7 @@ def error_response(error: XetwayError) -> Response:
         headers.extend(error.headers)
         if error.hub_code is not None:
             headers.append(("x-error-code", error.hub_code))
-    if isinstance(error, RemoteError) and error.hub_code is not None:
+    if isinstance(error, (RemoteError, NotCachedError)) and error.hub_code is not None:
         headers.append(("x-error-code", _UNPRINTABLE.sub(" ", error.hub_code)))
     if isinstance(error, RateLimitedError) and error.retry_after_s is not None:
         headers.append(("retry-after", str(error.retry_after_s)))

@@ -8,14 +8,13 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 from itertools import islice
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from xetway.errors import NotFoundError
 from xetway.http.request import Request
 from xetway.http.response import Response, empty
 from xetway.http.router import Route
 from xetway.hub.answers import iso_date
-from xetway.hub.git import TreeEntry
 from xetway.hub.history import Commit, get_commit
 from xetway.hub.hub import Hub
 from xetway.hub.names import PREFIXES, REPO_TYPES, is_reserved, normalize_path
@@ -24,7 +23,7 @@ from xetway.hub.repos import Repo
 from xetway.hub.revisions import resolve
 from xetway.hub.routes_base import RepoRoutes
 from xetway.hub.trees import entry_not_found, find_entry, walk
-from xetway.web.pages import page
+from xetway.web.repo_pages import address, link, listing, repo_page, row, trail, usage
 
 _PAGE_ENTRIES = 1_000
 
@@ -49,54 +48,27 @@ class Pages(RepoRoutes):
             entries = list(islice(found, _PAGE_ENTRIES + 1))
             blobs = get_blobs(tx, (entry.oid for _, entry in entries if not entry.is_folder))
         base = f"/{repo.page}"
-        rows = [
-            _row(base, revision, item, entry, None if entry.is_folder else blobs[entry.oid].size)
-            for item, entry in entries[:_PAGE_ENTRIES]
-        ]
-        content = f"<table>{''.join(rows)}</table>" if rows else "<p>No files here.</p>"
+        shown = entries[:_PAGE_ENTRIES]
+        sizes = {item: blobs[entry.oid].size for item, entry in shown if not entry.is_folder}
+        rows = [row(base, revision, item, sizes.get(item)) for item, _ in shown]
+        more = None
         if len(entries) > _PAGE_ENTRIES:
-            cursor = urlencode({"cursor": entries[_PAGE_ENTRIES - 1][0].removeprefix(prefix)})
-            content += f'<p><a href="?{html.escape(cursor)}">more</a></p>'
-        return _page(repo, _trail(base, revision, path), content)
+            more = urlencode({"cursor": entries[_PAGE_ENTRIES - 1][0].removeprefix(prefix)})
+        how = usage(request.base_url, self.kind, repo.full_name, base, revision, sizes)
+        return repo_page(repo.page, trail(base, revision, path), listing(rows, more) + how)
 
     def commit(self, request: Request) -> Response:
         """Show what a commit is."""
         repo = self.readable(request)
         with self.hub.db.read() as tx:
             commit = get_commit(tx, repo.id, resolve(tx, repo.id, request.params["revision"]))
-        return _page(repo, _trail(f"/{repo.page}", commit.oid.hex(), ""), _commit(repo, commit))
+        return repo_page(repo.page, trail(f"/{repo.page}", commit.oid.hex(), ""), _commit(repo, commit))
 
     def blob(self, request: Request) -> Response:
         """Lead to the content of a file."""
         repo = self.readable(request)
-        address = _address(f"/{repo.page}", "resolve", request.params["revision"], request.params["path"])
-        return empty(302, [("location", address)])
-
-
-def _page(repo: Repo, trail: str, content: str) -> Response:
-    name = html.escape(f"{PREFIXES[repo.type]}{repo.full_name}")
-    return page("repo.html", title=f"{name} - xetway", heading=name, trail=trail, content=content)
-
-
-def _address(base: str, view: str, revision: str, path: str) -> str:
-    return f"{base}/{view}/{quote(revision, safe='')}" + (f"/{quote(path)}" if path else "")
-
-
-def _link(base: str, view: str, revision: str, path: str, text: str) -> str:
-    return f'<a href="{html.escape(_address(base, view, revision, path))}">{html.escape(text)}</a>'
-
-
-def _trail(base: str, revision: str, path: str) -> str:
-    parts = path.split("/") if path else []
-    links = [_link(base, "tree", revision, "/".join(parts[: at + 1]), part) for at, part in enumerate(parts)]
-    return " / ".join([_link(base, "tree", revision, "", revision), *links])
-
-
-def _row(base: str, revision: str, path: str, entry: TreeEntry, size_bytes: int | None) -> str:
-    name = path.rpartition("/")[2]
-    if entry.is_folder:
-        return f"<tr><td>{_link(base, 'tree', revision, path, name + '/')}</td><td></td></tr>"
-    return f"<tr><td>{_link(base, 'resolve', revision, path, name)}</td><td>{size_bytes:,} bytes</td></tr>"
+        place = address(f"/{repo.page}", "resolve", request.params["revision"], request.params["path"])
+        return empty(302, [("location", place)])
 
 
 def _commit(repo: Repo, commit: Commit) -> str:
@@ -105,10 +77,10 @@ def _commit(repo: Repo, commit: Commit) -> str:
         ("Commit", f"<code>{oid}</code>"),
         ("By", html.escape(commit.author)),
         ("At", html.escape(iso_date(commit.date))),
-        ("Files", _link(base, "tree", oid, "", "as of this commit")),
+        ("Files", link(base, "tree", oid, "", "as of this commit")),
     ]
     if commit.parent is not None:
-        rows.append(("Before it", _link(base, "commit", commit.parent.hex(), "", commit.parent.hex())))
+        rows.append(("Before it", link(base, "commit", commit.parent.hex(), "", commit.parent.hex())))
     table = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in rows)
     message = f"<p>{html.escape(commit.message)}</p>" if commit.message else ""
     return f"<h2>{html.escape(commit.title)}</h2>{message}<table>{table}</table>"

@@ -16,7 +16,7 @@ from xetway.http.response import AnyResponse
 from xetway.http.router import Handler, Route
 from xetway.hub.hub import Hub
 from xetway.hub.names import PLURALS, REPO_TYPES, RepoType
-from xetway.mirror import metrics, routes_api, routes_cas, routes_prefetch, routes_resolve
+from xetway.mirror import metrics, routes_api, routes_cas, routes_pages, routes_prefetch, routes_resolve
 from xetway.mirror.callers import fallback_token
 from xetway.mirror.mirror import Mirror, MirrorSettings
 from xetway.mirror.names import RepoKey
@@ -45,7 +45,12 @@ class MirrorRoutes:
     def hub_routes(self, hub: Hub, hosted: Iterable[Route]) -> Iterator[Route]:
         """The hub's routes with the mirror's behind them."""
         mirror = self.mirror
-        mirrored = [*routes_api.routes(mirror), *routes_resolve.routes(mirror), *routes_cas.token_routes(mirror)]
+        mirrored = [
+            *routes_api.routes(mirror),
+            *routes_resolve.routes(mirror),
+            *routes_pages.routes(mirror),
+            *routes_cas.token_routes(mirror),
+        ]
         reads = {(method, pattern) for methods, pattern, _ in mirrored for method in methods.split("|")}
         around = {f"/api/{PLURALS[kind]}": routes_api.Api(mirror, kind).listing for kind in REPO_TYPES}
         around["/api/whoami-v2"] = routes_api.Api(mirror, "model").whoami
@@ -128,7 +133,7 @@ def tell_damage(mirror: Mirror) -> None:
 def _warn_of_little_room(cache_size: int | None, min_free: int, free: int) -> None:
     if cache_size is not None and cache_size < _SMALL_CACHE_BYTES:
         logger.warning(
-            "--cache-size is %d MiB: files that do not fit beside those in use are refused (507); give 1 GiB or more",
+            "--cache-size is %d MiB: files that do not fit beside those in use are refused; give 1 GiB or more",
             cache_size >> 20,
         )
     if free < min_free:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from xetway.errors import XetwayError
+from xetway.errors import NotFoundError, XetwayError
 from xetway.http.threads import run
 from xetway.mirror.answers import Answered, Question
 from xetway.mirror.callers import Caller
@@ -99,7 +99,12 @@ class Prefetch:
         self._totals: dict[str, int] = {}
 
     async def find(self) -> list[str]:
-        """Return the paths to fetch; raises as `Answers.get`."""
+        """Return the paths to fetch.
+
+        Raises:
+            NotFoundError: `no_match`: there are files, and none fits the patterns.
+            Refused, XetwayError, ConnectionError, TimeoutError: as `Answers.get`.
+        """
         api, revision = self._repo.api, segment(self._revision)
         question = Question(f"{api}/revision/{revision}", self._repo, self._revision, "description")
         answered = await self._mirror.answers.get(question, self._caller)
@@ -109,12 +114,16 @@ class Prefetch:
         # A page that comes again has its paths again.
         paths: dict[str, None] = {}
         async for page in self._pages():
-            paths |= dict.fromkeys(await run(self._wanted, page.body))
-        return list(paths)
-
-    def _wanted(self, listing: bytes) -> list[str]:
-        entries = _read(listing, list[_Listed])
-        return [entry.path for entry in entries if entry.type == "file" and self._wants(entry.path)]
+            paths |= dict.fromkeys(await run(_files, page.body))
+        wanted = await run(lambda: [path for path in paths if self._wants(path)])
+        if paths and not wanted:
+            raise NotFoundError(
+                f"none of the {len(paths)} files of {self._repo.name} at {self._revision} fits the patterns; "
+                "* matches slashes too",
+                code="no_match",
+                hub_code="EntryNotFound",
+            )
+        return wanted
 
     async def _pages(self) -> AsyncIterator[Answered]:
         # Spelled as clients spell it, so that they find these very answers.
@@ -199,6 +208,10 @@ class Prefetch:
     def _from_any_thread(self, loop: asyncio.AbstractEventLoop, path: str, held: int, _total: int) -> None:
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(self._tell, path, held)
+
+
+def _files(listing: bytes) -> list[str]:
+    return [entry.path for entry in _read(listing, list[_Listed]) if entry.type == "file"]
 
 
 def _read(body: bytes, kind: type[T]) -> T:

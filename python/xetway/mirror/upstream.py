@@ -180,5 +180,6 @@ def not_cached(what: str) -> RequestError:
     return RequestError(
         f"not cached: {what} was never fetched through this mirror, which is offline (--offline)",
         code="not_cached",
+        hub_code="NotCached",
         status=504,
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from xetway.errors import ConfigError
+from xetway.errors import ConfigError, NotFoundError
 from xetway.transfer.names import select
 
 SAMPLE_BYTES = 512
@@ -42,7 +42,8 @@ def find_files(
     with the path inside the folder.
 
     Raises:
-        ConfigError: `no_such_file`, or `bad_path`.
+        NotFoundError: `no_such_file`.
+        ConfigError: `bad_path`.
     """
     if local.is_file():
         path = clean_path(path_in_repo if path_in_repo not in {None, "", "."} else local.name)
@@ -50,7 +51,9 @@ def find_files(
             path = f"{path}/{local.name}"
         return [LocalFile(source=local, path=path, size=local.stat().st_size)]
     if not local.is_dir():
-        raise ConfigError(f"there is no file or folder {local}", code="no_such_file")
+        raise NotFoundError(
+            f"there is no file or folder {local}; say what to upload after the repository", code="no_such_file"
+        )
     prefix = clean_path(path_in_repo)
     inside = sorted(_walk(local, ""))
     return [

@@ -86,18 +86,21 @@ def run_prefetch(
         with error:
             raise _refused(error, endpoint, with_token=token is not None) from None
     except urllib.error.URLError as error:
-        raise TransportError(
-            f"cannot reach {host}: {error.reason}; is the mirror running, and is --endpoint (or HF_ENDPOINT) its "
-            "address?",
-            code="connect_failed",
-            host=host,
-        ) from None
+        raise _unreached(error.reason, host) from None
     except (OSError, HTTPException) as error:
         raise TransportError(
             f"the connection to {host} broke ({error}); the mirror keeps what it has, run this again",
             code="connection_cut",
             host=host,
         ) from None
+
+
+def _unreached(reason: str | BaseException, host: str) -> TransportError:
+    if isinstance(reason, ssl.SSLError) and reason.reason == "WRONG_VERSION_NUMBER":
+        message = f"{host} does not speak TLS: should its address begin with http://?"
+        return TransportError(message, code="tls_untrusted", host=host, retryable=False)
+    message = f"cannot reach {host}: {reason}; is the mirror running, and is --endpoint (or HF_ENDPOINT) its address?"
+    return TransportError(message, code="connect_failed", host=host)
 
 
 def _trust(ca_bundle: str | None) -> ssl.SSLContext:

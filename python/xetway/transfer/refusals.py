@@ -65,7 +65,9 @@ def _unnamed(answer: Answer, endpoint: str, hub_code: str | None, *, with_token:
     if answer.status == 401:
         return AuthError(f"{endpoint} wants a token for this: set HF_TOKEN ({said})", code="token_required")
     if answer.status == 403:
-        return ForbiddenError(f"{endpoint} does not allow this: {said}", code="not_allowed", hub_code=hub_code)
+        remedy = "set HF_TOKEN to one that may" if with_token else "set HF_TOKEN"
+        message = f"{endpoint} does not allow this: {said}; {remedy}"
+        return ForbiddenError(message, code="not_allowed", hub_code=hub_code)
     if answer.status == 429:
         wait = answer.header("retry-after") or ""
         wait_s = int(wait) if wait.isascii() and wait.isdigit() and len(wait) < 10 else None
@@ -77,6 +79,8 @@ def _unnamed(answer: Answer, endpoint: str, hub_code: str | None, *, with_token:
             retryable=True,
             retry_after_s=wait_s,
         )
+    if answer.status == 400 and endpoint.startswith("http:") and b"HTTPS" in answer.body:
+        said = "it speaks TLS there: should its address begin with https://?"
     return RemoteError(
         f"{endpoint} answered {answer.status}: {said}",
         code="hub_refused",

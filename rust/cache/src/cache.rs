@@ -1,5 +1,6 @@
 //! The cache as a whole: opening, its lock, and one object for each xorb and plain file in use.
 
+use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use crate::damage::Damage;
 use crate::disk::{self, Disk};
 use crate::error::{Error, Result};
 use crate::evict::Evictor;
-use crate::kinds::{Entry, FilePlan, Limits, PlainKey, Pruned, Usage, Verdict, VerifyReport};
+use crate::kinds::{Entry, FilePlan, Holding, Limits, PlainKey, Pruned, Usage, Verdict, VerifyReport};
 use crate::layout::{Layout, Name};
 use crate::plain::{self, PlainFile};
 use crate::plan;
@@ -160,6 +161,11 @@ impl Cache {
         crate::verify::entries(&self.inner)
     }
 
+    /// Say how much of a file is held, and in which xorbs, if its plan is known. Counts as no use of it.
+    pub fn holding(&self, file: &Hash) -> Result<Option<Holding>> {
+        crate::verify::holding(&self.inner, file)
+    }
+
     /// Check everything that is held against its hashes; what is damaged is removed.
     ///
     /// Calls `on` with the verdict on each entry. Safe beside a server in another process: then the
@@ -174,6 +180,11 @@ impl Cache {
     /// process, which fetches again what it misses.
     pub fn prune(&self, max_bytes: u64) -> Result<Pruned> {
         self.inner.prune(max_bytes)
+    }
+
+    /// Delete the entries of these names. What this process uses stays; safe as [`Self::prune`].
+    pub fn remove(&self, names: &HashSet<String>) -> Result<Pruned> {
+        self.inner.remove(names)
     }
 
     /// Delete what a killed process left behind; returns how many files. Nothing if another process serves.

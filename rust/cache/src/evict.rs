@@ -3,6 +3,7 @@
 //! The order is found by a look through the folders, which serves for a minute. Content goes before
 //! what is known about it: a chunk table is small and spares a client's question to the other host.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{MutexGuard, PoisonError};
@@ -14,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::kinds::Pruned;
 use crate::layout::{DATA, HELD, Name};
 use crate::scan::{Found, Known, KnownOf, Scan, path_of, scan};
+use crate::verify::kind_and_name;
 
 /// A look through the folders serves for this long.
 const STALE: Duration = Duration::from_secs(60);
@@ -267,6 +269,21 @@ impl Inner {
                 break;
             }
             went(self.drop_known(known)?, &mut left);
+        }
+        Ok(pruned)
+    }
+
+    /// Evict the entries of these names.
+    pub(crate) fn remove(&self, names: &HashSet<String>) -> Result<Pruned> {
+        let mut evictor = self.evictor();
+        *evictor = Evictor::default();
+        let mut pruned = Pruned::default();
+        for found in self.counted_scan()?.found {
+            if names.contains(&kind_and_name(&found.name).1) {
+                let bytes = self.evict_one(&found)?;
+                pruned.bytes += bytes;
+                pruned.entries += u64::from(bytes > 0);
+            }
         }
         Ok(pruned)
     }

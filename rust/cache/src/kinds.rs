@@ -134,6 +134,15 @@ pub struct Entry {
     pub proven_chunks: u32,
 }
 
+/// What is held of a file that is made of chunks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// Bytes of the file that are on disk.
+    pub held_bytes: u64,
+    /// The xorbs that it is made of, each once.
+    pub xorbs: Vec<Hash>,
+}
+
 /// How much a cache holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -167,8 +176,12 @@ pub struct Verdict {
 /// What a check of a whole cache gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VerifyReport {
-    /// Entries checked.
-    pub entries: u64,
+    /// Xorbs checked.
+    pub xorbs: u64,
+    /// Plain files checked.
+    pub plain_files: u64,
+    /// Plans checked.
+    pub plans: u64,
     /// Bytes checked.
     pub bytes: u64,
     /// Entries that had damage.

@@ -43,7 +43,7 @@ mod xorb;
 pub use cache::{Cache, Lock};
 pub use error::{Error, Result};
 pub use kinds::{
-    ChunkInfo, Entry, FilePlan, Kind, Limits, NewChunk, Piece, PlainKey, Pruned, Usage, Verdict, VerifyReport,
+    ChunkInfo, Entry, FilePlan, Holding, Kind, Limits, NewChunk, Piece, PlainKey, Pruned, Usage, Verdict, VerifyReport,
 };
 pub use plain::PlainFile;
 pub use xorb::CachedXorb;

@@ -4,6 +4,8 @@
 //! write to loses the damaged chunk alone; beside a server in another process the whole entry is
 //! deleted, which the server notices.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
 use std::sync::Arc;
 
 use xetway_core::Hash;
@@ -11,7 +13,7 @@ use xetway_core::Hash;
 use crate::cache::Inner;
 use crate::disk;
 use crate::error::{Error, Result};
-use crate::kinds::{Entry, Kind, PlainKey, Verdict, VerifyReport};
+use crate::kinds::{Entry, Holding, Kind, PlainKey, Verdict, VerifyReport};
 use crate::layout::{DATA, HELD, Name};
 use crate::plain::{PlainFile, recorded_size};
 use crate::plan;
@@ -30,7 +32,11 @@ pub(crate) fn verify(cache: &Arc<Inner>, mut on: impl FnMut(&Verdict)) -> Result
     let scan = scan(&cache.layout)?;
     let mut report = VerifyReport::default();
     let mut tell = |kind: Kind, name: String, checked: Checked| {
-        report.entries += 1;
+        match kind {
+            Kind::Xorb => report.xorbs += 1,
+            Kind::Plain => report.plain_files += 1,
+            Kind::Plan => report.plans += 1,
+        }
         report.bytes += checked.bytes;
         report.damaged += u64::from(checked.problem.is_some());
         on(&Verdict {
@@ -103,13 +109,12 @@ fn check_xorb(cache: &Arc<Inner>, xorb: &Hash, repair: bool) -> Result<Checked> 
     } else {
         fresh_xorb(cache, xorb)?.check()?
     };
-    let problem = damaged.first().map(|first| {
-        format!(
-            "{} chunks are damaged, the first is {}: {}",
-            damaged.len(),
-            first.index,
-            first.problem
-        )
+    let problem = damaged.first().map(|first| match damaged.len() {
+        1 => format!("chunk {} is damaged: {}", first.index, first.problem),
+        several => format!(
+            "{several} chunks are damaged, the first is {}: {}",
+            first.index, first.problem
+        ),
     });
     Ok(Checked { bytes, problem })
 }
@@ -139,7 +144,7 @@ fn fresh_plain(cache: &Arc<Inner>, key: &PlainKey, size: u64) -> Result<PlainFil
     Ok(fresh)
 }
 
-fn kind_and_name(name: &Name) -> (Kind, String) {
+pub(crate) fn kind_and_name(name: &Name) -> (Kind, String) {
     match name {
         Name::Xorb(xorb) => (Kind::Xorb, xorb.to_hex()),
         Name::Plain(key) => (Kind::Plain, key.to_string()),
@@ -170,4 +175,26 @@ pub(crate) fn entries(cache: &Arc<Inner>) -> Result<Vec<Entry>> {
         });
     }
     Ok(entries)
+}
+
+/// Say how much of a file is held and which xorbs it is made of, if its plan is known.
+pub(crate) fn holding(cache: &Arc<Inner>, file: &Hash) -> Result<Option<Holding>> {
+    let Some(plan) = plan::read(&cache.layout.plan(file), file)? else {
+        return Ok(None);
+    };
+    let mut xorbs: BTreeMap<Hash, CachedXorb> = BTreeMap::new();
+    let mut held_bytes = 0;
+    for term in &plan.terms {
+        let xorb = match xorbs.entry(term.xorb) {
+            Slot::Occupied(there) => there.into_mut(),
+            Slot::Vacant(place) => place.insert(fresh_xorb(cache, &term.xorb)?),
+        };
+        let chunks = xorb.chunks(term.start..term.end);
+        let held = chunks.iter().filter(|chunk| chunk.held);
+        held_bytes += held.map(|chunk| u64::from(chunk.raw_bytes)).sum::<u64>();
+    }
+    Ok(Some(Holding {
+        held_bytes,
+        xorbs: xorbs.into_keys().collect(),
+    }))
 }

@@ -12,6 +12,7 @@ use samples::{Folder, Sample, assert_honest, copy_folder, read_all};
 use sha2::{Digest, Sha256};
 use xetway_cache::{Cache, Error, FilePlan, Kind, PlainKey, Verdict};
 use xetway_core::Hash;
+use xetway_core::plan::PlannedTerm;
 
 fn flip(path: &Path, position: u64) {
     let mut bytes = fs::read(path).unwrap();
@@ -22,7 +23,7 @@ fn flip(path: &Path, position: u64) {
 fn verdicts(cache: &Cache) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     let report = cache.verify(|verdict| verdicts.push(verdict.clone())).unwrap();
-    assert_eq!(report.entries, verdicts.len() as u64);
+    assert_eq!(report.xorbs + report.plain_files + report.plans, verdicts.len() as u64);
     assert_eq!(report.bytes, verdicts.iter().map(|verdict| verdict.bytes).sum::<u64>());
     let damaged = verdicts.iter().filter(|verdict| verdict.problem.is_some()).count();
     assert_eq!(report.damaged, damaged as u64);
@@ -77,6 +78,62 @@ fn entries_say_what_is_there() {
         entries.iter().map(|entry| entry.bytes).sum::<u64>(),
         cache.counted_usage().unwrap().bytes
     );
+}
+
+#[test]
+fn a_file_is_held_as_far_as_its_chunks_are() {
+    let folder = Folder::new();
+    let cache = folder.open();
+    let sample = Sample::new(1, 5, 100);
+    let raw = |chunks: std::ops::Range<usize>| sample.chunks[chunks].iter().map(|chunk| chunk.raw_bytes).sum::<u32>();
+    let xorb = cache.xorb(&sample.hash).unwrap();
+    sample.append(&xorb, 0..3).unwrap();
+    let file = Hash::from_bytes([9; 32]);
+    assert_eq!(cache.holding(&file).unwrap(), None);
+    let term = |start: u32, end: u32| PlannedTerm {
+        xorb: sample.hash,
+        unpacked_bytes: raw(start as usize..end as usize),
+        start,
+        end,
+    };
+    let terms = vec![term(1, 5), term(0, 1)];
+    let size = u64::from(raw(0..5));
+    cache
+        .put_plan(
+            &file,
+            &FilePlan {
+                terms,
+                size,
+                proven: false,
+            },
+        )
+        .unwrap();
+    let holding = folder.open().holding(&file).unwrap().unwrap();
+    assert_eq!(
+        (holding.held_bytes, holding.xorbs),
+        (u64::from(raw(0..3)), vec![sample.hash])
+    );
+}
+
+#[test]
+fn entries_are_removed_by_name() {
+    let folder = Folder::new();
+    let cache = folder.open();
+    let samples = [Sample::new(1, 3, 100), Sample::new(2, 3, 100)];
+    for sample in &samples {
+        sample.append_all(&cache.xorb(&sample.hash).unwrap());
+    }
+    let names = [samples[0].hash.to_hex(), "nothing".to_owned()].into();
+    let removed = folder.open().remove(&names).unwrap();
+    assert!(removed.entries == 1 && removed.bytes > 0);
+    let left: Vec<_> = folder
+        .open()
+        .entries()
+        .unwrap()
+        .into_iter()
+        .map(|entry| entry.name)
+        .collect();
+    assert_eq!(left, [samples[1].hash.to_hex()]);
 }
 
 #[test]

@@ -310,7 +310,7 @@ fn files_of_others_are_left_alone() {
     }
     let cache = folder.open();
     assert_eq!(cache.entries().unwrap().len(), 1);
-    assert_eq!(cache.verify(|_| ()).unwrap().entries, 1);
+    assert_eq!(cache.verify(|_| ()).unwrap().xorbs, 1);
     cache.prune(0).unwrap();
     cache.clean_leftovers().unwrap();
     assert!(strangers.iter().all(|stranger| folder.root().join(stranger).exists()));

@@ -7,6 +7,9 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+/// `X-Error-Code` of a mirror that does not have something and may not ask for it: it will not have it soon.
+const NOT_CACHED: &str = "NotCached";
+
 /// What every fallible function of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -15,6 +18,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum TransportKind {
     /// The name of the host could not be resolved.
     Dns,
+    /// There is no host of that name.
+    NoSuchHost,
     /// No connection could be made.
     Connect,
     /// TLS failed: a certificate that is not trusted, or the handshake itself.
@@ -112,8 +117,11 @@ impl Error {
     /// Say whether the same request may succeed when it is sent again.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Transport { kind, .. } => !matches!(kind, TransportKind::Tls | TransportKind::ProxyAuth),
-            Self::Status { status, .. } => is_retryable_status(*status),
+            Self::Transport { kind, .. } => !matches!(
+                kind,
+                TransportKind::NoSuchHost | TransportKind::Tls | TransportKind::ProxyAuth
+            ),
+            Self::Status { status, code, .. } => is_retryable_status(*status) && code.as_deref() != Some(NOT_CACHED),
             // Bytes damaged on the way look like these.
             Self::Format(_) | Self::Integrity { .. } => true,
             Self::Config { .. } | Self::Io { .. } | Self::Cancelled => false,
@@ -122,11 +130,11 @@ impl Error {
 
     /// Say whether the host could not even be connected to.
     pub fn is_unreachable(&self) -> bool {
-        use TransportKind::{Connect, ConnectTimeout, Dns, Proxy, Tls};
+        use TransportKind::{Connect, ConnectTimeout, Dns, NoSuchHost, Proxy, Tls};
         matches!(
             self,
             Self::Transport {
-                kind: Dns | Connect | ConnectTimeout | Tls | Proxy,
+                kind: Dns | NoSuchHost | Connect | ConnectTimeout | Tls | Proxy,
                 ..
             }
         )
@@ -137,7 +145,7 @@ impl Error {
         match self {
             Self::Config { .. } => "bad_setting",
             Self::Transport { kind, .. } => match kind {
-                TransportKind::Dns => "dns_failure",
+                TransportKind::Dns | TransportKind::NoSuchHost => "dns_failure",
                 TransportKind::Connect => "connect_failed",
                 TransportKind::Tls => "tls_untrusted",
                 TransportKind::Proxy => "proxy_failed",
@@ -166,7 +174,7 @@ impl Error {
 
 /// Say whether a status is worth another try: the server's own trouble, not ours.
 pub(crate) fn is_retryable_status(status: u16) -> bool {
-    matches!(status, 408 | 429) || ((500..600).contains(&status) && status != 501)
+    matches!(status, 408 | 429) || ((500..600).contains(&status) && !matches!(status, 501 | 508))
 }
 
 impl fmt::Display for Error {

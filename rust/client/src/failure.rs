@@ -49,7 +49,7 @@ pub(crate) fn classify(error: &reqwest::Error, host: &str, proxy: Option<&Proxy>
     if NOT_HTTP.iter().any(|start| root.starts_with(start)) {
         return fail(
             TransportKind::Protocol,
-            format!("{host} does not answer in HTTP/1.1: {root}"),
+            format!("{host} does not answer in HTTP/1.1: {root}; should its address begin with https://?"),
         );
     }
     fail(TransportKind::Cut, format!("the connection to {host} was cut: {root}"))
@@ -63,6 +63,9 @@ const NOT_HTTP: [&str; 4] = [
     "received unexpected message",
 ];
 
+/// What resolvers of various systems say of a name that does not exist, as opposed to their own troubles.
+const UNKNOWN_NAME: [&str; 3] = ["not known", "does not resolve", "No such host"];
+
 const PROXY_UNREACHABLE: &str = "tunnel error: failed to create underlying connection";
 const PROXY_WANTS_CREDENTIALS: &str = "tunnel error: proxy authorization required";
 const PROXY_REFUSED: &str = "tunnel error: unsuccessful";
@@ -71,7 +74,13 @@ fn connecting(error: &reqwest::Error, causes: &[&(dyn StdError + 'static)], host
     let root = root(causes);
     if error.is_dns() {
         let message = format!("the name of {host} cannot be resolved: {root}; check the name, the network and the DNS");
-        return Error::transport(TransportKind::Dns, host, message);
+        let unknown = UNKNOWN_NAME.iter().any(|words| root.contains(words));
+        let kind = if unknown {
+            TransportKind::NoSuchHost
+        } else {
+            TransportKind::Dns
+        };
+        return Error::transport(kind, host, message);
     }
     if error.is_timeout() {
         let message = format!("no connection to {host} in time; is it reachable, or is a proxy needed (HTTPS_PROXY)?");
@@ -80,7 +89,7 @@ fn connecting(error: &reqwest::Error, causes: &[&(dyn StdError + 'static)], host
     Error::transport(
         TransportKind::Connect,
         host,
-        format!("cannot connect to {host}: {root}"),
+        format!("cannot connect to {host}: {root}; is it running, and is this its address?"),
     )
 }
 
@@ -134,6 +143,9 @@ fn describe_tls(error: &rustls::Error, host: &str) -> String {
         ) => format!("the certificate of {host} is not valid at this time; check the clock of this machine"),
         rustls::Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
             format!("the certificate of {host} is for another name")
+        }
+        rustls::Error::InvalidMessage(_) => {
+            format!("{host} does not speak TLS: should its address begin with http://? ({error})")
         }
         rustls::Error::InvalidCertificate(_) => format!("the certificate of {host} is not trusted: {error}"),
         _ => format!("no TLS connection to {host}: {error}"),

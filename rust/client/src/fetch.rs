@@ -250,8 +250,10 @@ impl RangeBody {
     /// Do what a failed opening asks for: read the whole range, renew the URL, or wait.
     async fn recover(&mut self, error: Error) -> Result<()> {
         let (Some(fetch), Error::Status { status, .. }) = (&self.fetch, &error) else {
-            if error.is_unreachable() && self.failures > 0 && !self.looked_elsewhere {
-                self.look_elsewhere().await?;
+            let is_worth_it = self.failures > 0 || !error.is_retryable();
+            if error.is_unreachable() && is_worth_it && !self.looked_elsewhere && self.look_elsewhere().await? {
+                self.failures += 1;
+                return Ok(());
             }
             return self.fail(error).await;
         };
@@ -278,18 +280,18 @@ impl RangeBody {
         Ok(())
     }
 
-    /// Ask for another URL, once: a host that cannot be reached twice in a row may have been replaced.
-    async fn look_elsewhere(&mut self) -> Result<()> {
+    /// Ask for another URL, once: a host that cannot be reached may have been replaced. Returns whether there is one.
+    async fn look_elsewhere(&mut self) -> Result<bool> {
         let Some(stale) = self.fetch.as_ref().map(|fetch| fetch.url.clone()) else {
-            return Ok(());
+            return Ok(false);
         };
         let renewed = self.source.renew(&stale, &self.xorb, &self.bytes).await;
         self.looked_elsewhere = true;
         // A store that fails too is not what there is to tell.
-        if let Ok(fetch) = renewed {
-            self.adopt(fetch)?;
-        }
-        Ok(())
+        let Ok(fetch) = renewed else { return Ok(false) };
+        let is_other = fetch.url != stale;
+        self.adopt(fetch)?;
+        Ok(is_other)
     }
 
     /// Count a failure and wait; `Err(error)` if it was the last allowed.

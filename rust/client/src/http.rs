@@ -144,7 +144,7 @@ impl Http {
 
     /// Send a request and return its whole answer, whatever its status.
     ///
-    /// Sent again, up to its attempts, after transport failures and 408, 429 and 5xx but 501;
+    /// Sent again, up to its attempts, after transport failures and 408, 429 and 5xx but 501 and 508;
     /// `Retry-After` is honoured. When attempts are used up, the last answer is returned as it is.
     pub async fn request(&self, request: Request) -> Result<Answer> {
         self.request_as(&request, |answer| ready(Ok(answer))).await

@@ -1,5 +1,6 @@
 //! `Cache`: a look into the folder of a mirror.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -9,6 +10,7 @@ use pyo3::prelude::*;
 use xetway_cache::{Cache as Inner, Limits};
 
 use crate::errors::{OrRaise, state_error};
+use crate::hash::Hash;
 
 /// How often a long check looks for Ctrl-C.
 const SIGNALS_EVERY: Duration = Duration::from_millis(100);
@@ -42,7 +44,7 @@ impl Cache {
         Ok(tuples.collect())
     }
 
-    fn verify(&self, py: Python<'_>, on_damage: Bound<'_, PyAny>) -> PyResult<(u64, u64, u64)> {
+    fn verify(&self, py: Python<'_>, on_damage: Bound<'_, PyAny>) -> PyResult<(u64, u64, u64, u64, u64)> {
         // A thread of its own, so that this one stays free for Ctrl-C and for what it finds.
         let cache = self.0.clone();
         let (tell, told) = channel();
@@ -70,12 +72,32 @@ impl Cache {
             .detach(|| checker.join())
             .map_err(|_| state_error("cache", "could not be checked: an internal error"))?
             .or_raise(py)?;
-        Ok((report.entries, report.bytes, report.damaged))
+        Ok((
+            report.xorbs,
+            report.plain_files,
+            report.plans,
+            report.bytes,
+            report.damaged,
+        ))
     }
 
     fn prune(&self, py: Python<'_>, max_bytes: u64) -> PyResult<(u64, u64)> {
         let pruned = py.detach(|| self.0.prune(max_bytes)).or_raise(py)?;
         Ok((pruned.entries, pruned.bytes))
+    }
+
+    fn remove(&self, py: Python<'_>, names: HashSet<String>) -> PyResult<(u64, u64)> {
+        let removed = py.detach(|| self.0.remove(&names)).or_raise(py)?;
+        Ok((removed.entries, removed.bytes))
+    }
+
+    fn holding(&self, py: Python<'_>, file: &Hash) -> PyResult<Option<(u64, Vec<String>)>> {
+        let file = file.0;
+        let held = py.detach(|| self.0.holding(&file)).or_raise(py)?;
+        Ok(held.map(|held| {
+            let xorbs = held.xorbs.iter().map(ToString::to_string).collect();
+            (held.held_bytes, xorbs)
+        }))
     }
 
     fn usage(&self, py: Python<'_>) -> PyResult<(u64, Option<u64>, u64, u64, u64)> {

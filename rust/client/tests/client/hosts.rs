@@ -1,8 +1,9 @@
 //! Hosts that are not there, or are something else.
 
-use xetway_client::{Options, Request};
+use xetway_client::{Options, Request, TransportKind};
 
 use crate::server::{Server, read_request, unused_port};
+use crate::http::kind;
 use crate::{http, http_with, options};
 
 #[tokio::test]
@@ -22,7 +23,10 @@ async fn a_host_that_is_not_there_is_named() {
         .open("http://no-such-host.invalid/?sig=secret", &[], None)
         .await
         .unwrap_err();
+    assert!(matches!(kind(&error), TransportKind::Dns | TransportKind::NoSuchHost));
     assert_eq!(error.code(), "dns_failure");
+    // A resolver in trouble may know more later.
+    assert_eq!(error.is_retryable(), kind(&error) == TransportKind::Dns);
     assert!(error.to_string().contains("no-such-host.invalid") && !error.to_string().contains("secret"));
 }
 

@@ -18,7 +18,7 @@ async fn read(http: &Http, url: &str, range: Option<std::ops::Range<u64>>) -> xe
     Ok(bytes)
 }
 
-fn kind(error: &Error) -> TransportKind {
+pub(crate) fn kind(error: &Error) -> TransportKind {
     match error {
         Error::Transport { kind, .. } => *kind,
         other => panic!("not a transport error: {other}"),
@@ -56,7 +56,16 @@ async fn an_empty_post_says_so() {
 
 #[tokio::test]
 async fn failures_of_the_server_are_tried_again_and_others_are_not() {
-    for (status, tries) in [(500, 3), (503, 3), (429, 3), (408, 3), (501, 1), (403, 1), (404, 1)] {
+    for (status, tries) in [
+        (500, 3),
+        (503, 3),
+        (429, 3),
+        (408, 3),
+        (501, 1),
+        (508, 1),
+        (403, 1),
+        (404, 1),
+    ] {
         let server = Server::start(move |_, _| Reply::new(status, &[], r#"{"error":"no"}"#)).await;
         let request = Request {
             attempts: 3,
@@ -74,6 +83,19 @@ async fn failures_of_the_server_are_tried_again_and_others_are_not() {
     };
     assert_eq!(client.request(request).await.unwrap().body.as_ref(), b"fine");
     assert_eq!((client.stats().requests, client.stats().retries), (3, 2));
+}
+
+#[tokio::test]
+async fn a_mirror_that_has_it_not_and_may_not_ask_is_not_asked_again() {
+    for (code, tries) in [("NotCached", 1), ("Other", 3)] {
+        let server = Server::start(move |_, _| Reply::new(504, &[("x-error-code", code)], "")).await;
+        let request = Request {
+            attempts: 3,
+            ..Request::new("GET", server.url("/"))
+        };
+        assert_eq!(http().request(request).await.unwrap().status, 504);
+        assert_eq!(server.requests().len(), tries, "{code}");
+    }
 }
 
 #[tokio::test]

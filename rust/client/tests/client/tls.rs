@@ -149,7 +149,9 @@ async fn plain_http_on_a_tls_address_is_not_a_matter_of_trust() {
     let url = format!("https://localhost:{}/", server.port);
     let error = body_of(&http(), &url).await.unwrap_err();
     assert!(
-        error.to_string().starts_with("no TLS connection to localhost"),
+        error
+            .to_string()
+            .contains("does not speak TLS: should its address begin with http://?"),
         "{error}"
     );
 }

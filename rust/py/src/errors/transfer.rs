@@ -60,6 +60,7 @@ fn client_error(py: Python<'_>, error: &ClientProblem) -> PyResult<PyErr> {
                     raise::<remote::TransportTimeoutError>(py, error, &fields)
                 }
                 TransportKind::Dns
+                | TransportKind::NoSuchHost
                 | TransportKind::Connect
                 | TransportKind::Tls
                 | TransportKind::Proxy
