@@ -2,8 +2,8 @@
 
 use xetway_client::{Options, Request, TransportKind};
 
-use crate::server::{Server, read_request, unused_port};
 use crate::http::kind;
+use crate::server::{Server, read_request, unused_port};
 use crate::{http, http_with, options};
 
 #[tokio::test]
