@@ -266,7 +266,7 @@ class XorbStore:
             StoreCorruptionError: its footer is damaged.
         """
 
-    def open_xorb(self, xorb: Hash, start: int, end: int, piece_bytes: int = 262144) -> ByteReader:
+    def open_xorb(self, xorb: Hash, start: int, end: int) -> ByteReader:
         """Read serialized bytes [start, end) of the chunk data, every chunk proven first.
 
         Raises:
@@ -274,7 +274,7 @@ class XorbStore:
             StoreCorruptionError: `stored_data_missing`, or its footer is damaged.
         """
 
-    def open_file(self, terms: Buffer, start: int, end: int, piece_bytes: int = 262144) -> ByteReader:
+    def open_file(self, terms: Buffer, start: int, end: int) -> ByteReader:
         """Read content bytes [start, end) of the file of `terms`, every chunk proven first.
 
         Raises:
@@ -301,7 +301,7 @@ class XorbStore:
                 `file_hash_mismatch`.
         """
 
-    def sha256_file(self, terms: Buffer, piece_bytes: int = 8388608) -> Sha256Reader:
+    def sha256_file(self, terms: Buffer, step_bytes: int = 8388608) -> Sha256Reader:
         """Start computing the SHA-256 of the file of `terms`."""
 
     def verify(self, xorb: Hash) -> int:
@@ -333,14 +333,19 @@ class XorbStore:
 
 @final
 class ByteReader:
-    """Bytes in order, in pieces. One thread at a time: others get a StateError."""
+    """Bytes in order, in pieces of whole chunks. One thread at a time: others get a StateError."""
 
     def read(self) -> bytes:
-        """Return the next piece, b"" at the end.
+        """Return the next piece, about 256 KiB; b"" at the end.
 
         Raises:
-            StoreCorruptionError: none of the piece's bytes are returned, and none after it.
-            StateError: after an error.
+            StoreCorruptionError: a chunk of the piece is damaged; none of it is returned, however often it is read.
+        """
+
+    def read_parts(self) -> list[bytes]:
+        """Return the next piece in parts of 64 KiB; [] at the end.
+
+        The fewer transfers there are, the longer a piece: 128 KiB, the first and at least, to 1 MiB. Raises as `read`.
         """
 
     @property

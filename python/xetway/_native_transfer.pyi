@@ -119,6 +119,12 @@ class ByteStream:
             ContentChangedError: pieces returned before were wrong.
         """
 
+    def read_parts(self) -> Future[list[bytes]]:
+        """Return the next piece in parts of 64 KiB; [] at the end.
+
+        The fewer transfers there are, the longer a piece, as `ByteReader.read_parts`. Raises as `read`.
+        """
+
     def close(self) -> None:
         """Stop, now. Never fails."""
 

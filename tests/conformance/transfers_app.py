@@ -16,7 +16,7 @@ from xetway.errors import AuthError, StoreCorruptionError
 from xetway.http.app import Application
 from xetway.http.ranges import file_response
 from xetway.http.request import Request
-from xetway.http.response import AnyResponse, Response, StreamResponse, json_response
+from xetway.http.response import AnyResponse, Piece, Response, StreamResponse, json_response, parts_of
 from xetway.http.router import Router
 from xetway.serve import configure_logging, leave, listen_exclusively, serve
 from xetway.settings import Settings
@@ -45,14 +45,14 @@ class Zeros:
         with Zeros.lock:
             Zeros.open -= 1
 
-    def read(self) -> bytes:
+    def read_parts(self) -> Piece:
         if self._fail_at is not None and self._size - self._left >= self._fail_at:
             raise StoreCorruptionError("chunk 3 of xorb 00ff does not match its hash", xorb="00ff", chunk=3)
         piece = PIECE[: min(len(PIECE), self._left)]
         self._left -= len(piece)
         with Zeros.lock:
             Zeros.taken += len(piece)
-        return piece
+        return parts_of(piece)
 
 
 def zeros(request: Request) -> AnyResponse:
@@ -67,9 +67,9 @@ def broken(request: Request) -> AnyResponse:
 
 
 async def frames(_request: Request) -> AnyResponse:
-    async def make() -> AsyncIterator[bytes]:
+    async def make() -> AsyncIterator[Piece]:
         for number in range(5):
-            yield b"%d\n" % number
+            yield [b"%d\n" % number]
             await asyncio.sleep(0.05)
 
     return StreamResponse(200, [("content-type", "application/x-ndjson")], None, make())

@@ -4,7 +4,7 @@ import pytest
 
 import xetway
 from tests.native.oracle import sm
-from xetway import StateError, Term
+from xetway import Term
 from xetway._native import XorbStore
 from xetway.errors import StoreCorruptionError
 from xetway.xet.shards import write_terms
@@ -36,8 +36,8 @@ class Stored:
     def reads(self):
         end = self.xorb.stored_bytes
         return {
-            "content": lambda: b"".join(iter(self.store.open_file(self.terms, 0, len(CONTENT), 5000).read, b"")),
-            "data": lambda: b"".join(iter(self.store.open_xorb(self.xorb.hash, 0, end, 5000).read, b"")),
+            "content": lambda: b"".join(iter(self.store.open_file(self.terms, 0, len(CONTENT)).read, b"")),
+            "data": lambda: b"".join(iter(self.store.open_xorb(self.xorb.hash, 0, end).read, b"")),
             "verify": lambda: self.store.verify(self.xorb.hash),
             "sha256": lambda: self.store.sha256_file(self.terms).step(),
         }
@@ -82,18 +82,16 @@ def test_truncation_at_every_byte(stored):
     stored.assert_detected()
 
 
-def test_the_chunk_is_named_and_the_sound_ones_before_it_are_served(stored):
+def test_the_chunk_is_named_and_sound_ones_are_served(stored):
     broken = bytearray(stored.data)
     broken[stored.xorb.chunks[3].start + 20] ^= 1
     stored.overwrite(broken)
-    reader = stored.store.open_file(stored.terms, 0, len(CONTENT), 3000)
-    assert reader.read() == CHUNKS[0]
-    with pytest.raises(StoreCorruptionError) as caught:
-        drain(reader)
-    assert caught.value.chunk == 3
-    assert caught.value.code == "stored_data_corrupt"
-    with pytest.raises(StateError):
-        reader.read()
+    reader = stored.store.open_file(stored.terms, 0, len(CONTENT))
+    for _ in range(2):
+        with pytest.raises(StoreCorruptionError) as caught:
+            reader.read()
+        assert caught.value.chunk == 3
+        assert caught.value.code == "stored_data_corrupt"
     end = stored.xorb.chunks[3].start
     assert len(b"".join(iter(stored.store.open_xorb(stored.xorb.hash, 0, end).read, b""))) == end
 

@@ -86,9 +86,9 @@ class Stream:
         self.proven = True
         self.closed = False
 
-    async def read(self) -> bytes:
+    async def read_parts(self) -> list[bytes]:
         piece, self._data = self._data[:1000], self._data[1000:]
-        return piece
+        return [piece] if piece else []
 
     def close(self) -> None:
         self.closed = True

@@ -17,7 +17,7 @@ from tests.unit.http_driver import Client, call, scope
 from xetway.errors import NotFoundError, RequestError, StoreCorruptionError, XetwayError
 from xetway.http.app import Application
 from xetway.http.request import Request
-from xetway.http.response import Response, StreamResponse, empty, json_response, text
+from xetway.http.response import Piece, Response, StreamResponse, empty, json_response, text
 from xetway.http.router import Router
 
 
@@ -33,13 +33,13 @@ class Reader:
         self._error = error
         self.threads: set[str] = set()
 
-    def read(self) -> bytes:
+    def read_parts(self) -> Piece:
         self.threads.add(threading.current_thread().name)
         if self._pieces:
-            return self._pieces.pop(0)
+            return [self._pieces.pop(0)]
         if self._error is not None:
             raise self._error
-        return b""
+        return []
 
 
 CORRUPT = StoreCorruptionError("chunk 7 of xorb abc does not match its hash", xorb="abc", chunk=7)
@@ -161,10 +161,9 @@ def test_stream_of_one_piece_is_one_message() -> None:
 
 
 def test_stream_without_length() -> None:
-    async def frames() -> AsyncIterator[bytes]:
-        yield b"one\n"
-        yield b""
-        yield b"two\n"
+    async def frames() -> AsyncIterator[Piece]:
+        yield [b"one\n"]
+        yield [b"two\n"]
 
     got = call(answer(StreamResponse(200, [], None, frames())), "POST", "/x")
     assert (got.body, got.complete) == (b"one\ntwo\n", True)
@@ -239,10 +238,10 @@ def test_a_failure_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_generator_is_closed_when_the_client_leaves() -> None:
     closed = []
 
-    async def frames() -> AsyncIterator[bytes]:
+    async def frames() -> AsyncIterator[Piece]:
         try:
             while True:
-                yield b"x"
+                yield [b"x"]
         finally:
             closed.append(True)
 

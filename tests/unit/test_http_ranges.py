@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.unit.http_driver import call
 from xetway.http.ranges import Whole, file_response, parse_range, select
 from xetway.http.request import Request
-from xetway.http.response import AnyResponse
+from xetway.http.response import AnyResponse, Piece
 
 CONTENT = bytes(range(256)) * 4
 SIZE = len(CONTENT)
@@ -107,9 +107,9 @@ class Bytes:
     def __init__(self, content: bytes) -> None:
         self._content = content
 
-    def read(self) -> bytes:
+    def read_parts(self) -> Piece:
         piece, self._content = self._content[:100], self._content[100:]
-        return piece
+        return [piece] if piece else []
 
 
 def send_content(request: Request) -> AnyResponse:

@@ -20,7 +20,7 @@ from xetway.cas.signing import XetTokens
 from xetway.cas.store import ContentStore
 from xetway.errors import FormatError, NotFoundError, RequestError, XetwayError
 from xetway.http.request import Request
-from xetway.http.response import Response, StreamResponse, json_response
+from xetway.http.response import Piece, Response, StreamResponse, json_response
 from xetway.http.threads import run
 
 # 64 MiB raw, stored uncompressed, with a header for each of 8,192 chunks and a footer if one is sent.
@@ -174,23 +174,23 @@ def _frame(frame: msgspec.Struct) -> bytes:
     return msgspec.json.encode(frame) + b"\n"
 
 
-async def _frames(work: _Work) -> AsyncIterator[bytes]:
+async def _frames(work: _Work) -> AsyncIterator[Piece]:
     """Progress until the work ends, then its outcome. Closed before that (the client left), it stops the work."""
     task, progress = work
     try:
         while not task.done():
-            yield _frame(ValidatingFrame(progress.verified, progress.total))
+            yield [_frame(ValidatingFrame(progress.verified, progress.total))]
             await asyncio.wait({task}, timeout=_FRAME_INTERVAL_S)
     finally:
         task.cancel()
     try:
         task.result()
     except FormatError as error:
-        yield _frame(ErrorFrame(error.message, retryable=False))
+        yield [_frame(ErrorFrame(error.message, retryable=False))]
     except XetwayError:
-        yield _frame(ErrorFrame("the server could not check the shard", retryable=True))
+        yield [_frame(ErrorFrame("the server could not check the shard", retryable=True))]
     else:
-        yield _frame(ResultFrame())
+        yield [_frame(ResultFrame())]
 
 
 async def telemetry(request: Request) -> Response:

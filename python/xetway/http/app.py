@@ -23,7 +23,7 @@ from xetway.errors import RequestError, StoreCorruptionError
 from xetway.http.errors import as_xetway_error, describe, error_response, log_path
 from xetway.http.origins import check_host, check_origin
 from xetway.http.request import Receive, Request, Scope
-from xetway.http.response import AnyResponse, PieceReader, Response, StreamResponse
+from xetway.http.response import AnyResponse, Piece, PieceReader, Response, StreamResponse
 from xetway.http.router import Router
 from xetway.http.threads import run, use_pool_for
 
@@ -35,9 +35,6 @@ MAX_HEADER_BYTES = 64 * 1024
 # What is still read of a refused body, so that the client sees the refusal and not a reset: a xorb's worth.
 _DRAIN_BYTES = 128 * 1024 * 1024
 _DRAIN_S = 30.0
-# Up to four sends of a stream wait in Granian, besides what the connection itself buffers. Smaller sends than the
-# pieces that readers give keep a client that does not read at about 1 MiB of memory; larger ones are no faster.
-_SEND_BYTES = 64 * 1024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # A client that takes nothing for so long is cut off; it can resume. The time-out of clients' own reads is the same.
 SEND_IDLE_S = 300.0
@@ -139,7 +136,7 @@ class Application:
             response = await self._respond(request)
             if isinstance(response, StreamResponse):
                 body = _pieces(response.pieces)
-                first = b"" if request.method == "HEAD" else await anext(body, b"")
+                first = [] if request.method == "HEAD" else await anext(body, [])
                 await _settle(request)
                 await self._stream(request, response, body, first, send, outcome)
                 return
@@ -192,8 +189,8 @@ class Application:
     async def _stream(
         request: Request,
         response: StreamResponse,
-        body: AsyncIterator[bytes],
-        piece: bytes,
+        body: AsyncIterator[Piece],
+        piece: Piece,
         send: Send,
         outcome: _Outcome,
     ) -> None:
@@ -205,23 +202,25 @@ class Application:
         if request.method == "HEAD":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        if len(piece) == response.length:
-            await send({"type": "http.response.body", "body": piece, "more_body": False})
-            outcome.sent_bytes = len(piece)
+        if len(piece) == 1 and len(piece[0]) == response.length:
+            await send({"type": "http.response.body", "body": piece[0], "more_body": False})
+            outcome.sent_bytes = response.length
             return
+        loop = asyncio.get_running_loop()
         left = asyncio.create_task(request.client_leaves())
         try:
             while piece:
-                async with asyncio.timeout(SEND_IDLE_S):
-                    for start in range(0, len(piece), _SEND_BYTES):
-                        part = piece[start : start + _SEND_BYTES]
+                async with asyncio.timeout(SEND_IDLE_S) as idle:
+                    for part in piece:
                         await send({"type": "http.response.body", "body": part, "more_body": True})
                         if left.done() and outcome.sent_bytes + len(part) != response.length:
                             outcome.note = " client left"
                             return
                         outcome.sent_bytes += len(part)
+                        idle.reschedule(loop.time() + SEND_IDLE_S)
+                piece.clear()
                 if isinstance(response.pieces, PieceReader):
-                    piece = await anext(body, b"")
+                    piece = await anext(body, [])
                     continue
                 following = await _unless(left, body)
                 if following is None:
@@ -272,28 +271,27 @@ def _failure(error: BaseException, outcome: _Outcome) -> Response | None:
     return error_response(told)
 
 
-async def _pieces(source: PieceReader | AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _pieces(source: PieceReader | AsyncIterator[Piece]) -> AsyncIterator[Piece]:
     """Pull the next piece only when asked; a blocking source is read in a worker thread."""
     if isinstance(source, PieceReader):
-        while piece := await run(source.read):
+        while piece := await run(source.read_parts):
             yield piece
         return
     try:
         async for piece in source:
-            if piece:
-                yield piece
+            yield piece
     finally:
         await _close(source)
 
 
-async def _unless(left: asyncio.Task[None], body: AsyncIterator[bytes]) -> bytes | None:
+async def _unless(left: asyncio.Task[None], body: AsyncIterator[Piece]) -> Piece | None:
     """Pull the next piece; None if the client leaves first, and then nobody waits for the piece any more.
 
     For pieces that come from elsewhere, and may take long. One from the disk is not worth a task of its own.
     """
 
-    async def pull() -> bytes:
-        return await anext(body, b"")
+    async def pull() -> Piece:
+        return await anext(body, [])
 
     piece = asyncio.create_task(pull())
     try:
@@ -305,7 +303,7 @@ async def _unless(left: asyncio.Task[None], body: AsyncIterator[bytes]) -> bytes
             await asyncio.wait({piece})
 
 
-async def _close(source: AsyncIterator[bytes]) -> None:
+async def _close(source: AsyncIterator[Piece]) -> None:
     close = getattr(source, "aclose", None)
     if close is not None:
         await close()

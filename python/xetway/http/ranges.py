@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from xetway.errors import RequestError
 from xetway.http.request import Request
-from xetway.http.response import PieceReader, Response, StreamResponse, empty
+from xetway.http.response import Piece, PieceReader, Response, StreamResponse, empty
 
 _SPEC = re.compile(r"[ \t]*([0-9]{0,18})[ \t]*-[ \t]*([0-9]{0,18})[ \t]*")
 _ETAG_LIST = re.compile(r'[ \t,]*(?:W/)?"([^"]*)"')
@@ -102,7 +102,7 @@ async def streamed_file_response(
     size: int,
     etag: str,
     headers: Iterable[tuple[str, str]] = (),
-    open_range: Callable[[int, int], Awaitable[tuple[AsyncIterator[bytes], Iterable[tuple[str, str]]]]],
+    open_range: Callable[[int, int], Awaitable[tuple[AsyncIterator[Piece], Iterable[tuple[str, str]]]]],
 ) -> Response | StreamResponse:
     """As `file_response`, for content that arrives from elsewhere.
 

@@ -8,17 +8,25 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import msgspec
 
 Headers: TypeAlias = Iterable[tuple[str, str]]
+# Some of a body, in parts that are sent one by one. What a client does not take stays in memory, up to some parts.
+Piece: TypeAlias = list[bytes]
+PART_BYTES = 64 * 1024
 
 _JSON = msgspec.json.Encoder()
 
 
 @runtime_checkable
 class PieceReader(Protocol):
-    """Something blocking that gives bytes piece by piece; `read` returns ``b""`` at the end."""
+    """Something blocking that gives bytes piece by piece."""
 
-    def read(self) -> bytes:
-        """Return the next piece."""
+    def read_parts(self) -> Piece:
+        """Return the next piece; nothing at the end. It is the caller's."""
         ...
+
+
+def parts_of(data: bytes) -> Piece:
+    """Cut bytes into parts that a body is sent in."""
+    return [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
 
 
 class Response:
@@ -45,7 +53,7 @@ class StreamResponse:
     __slots__ = ("headers", "length", "pieces", "status")
 
     def __init__(
-        self, status: int, headers: Headers, length: int | None, pieces: PieceReader | AsyncIterator[bytes]
+        self, status: int, headers: Headers, length: int | None, pieces: PieceReader | AsyncIterator[Piece]
     ) -> None:
         self.status = status
         self.headers = list(headers)

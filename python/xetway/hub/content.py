@@ -10,7 +10,7 @@ from xetway._native import Hash
 from xetway.cas.store import EMPTY_SHA256, ContentStore
 from xetway.errors import NotFoundError, RequestError, StoreCorruptionError
 from xetway.http.request import Request
-from xetway.http.response import PieceReader
+from xetway.http.response import Piece, PieceReader, parts_of
 from xetway.hub.git import object_id
 from xetway.hub.history import get_commit
 from xetway.hub.hub import Hub
@@ -74,10 +74,10 @@ class BytesReader:
     def __init__(self, data: bytes) -> None:
         self._data = data
 
-    def read(self) -> bytes:
+    def read_parts(self) -> Piece:
         """Return everything, then nothing."""
         data, self._data = self._data, b""
-        return data
+        return parts_of(data)
 
 
 def locate(

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 from xetway.errors import RequestError
+from xetway.http.response import Piece, parts_of
 from xetway.hub.names import is_oid, is_sha256
 from xetway.mirror.callers import Caller
 from xetway.mirror.finder import Found
@@ -20,7 +21,7 @@ from xetway.mirror.ports import Algorithm, ByteStream
 from xetway.mirror.refusals import Refused
 from xetway.mirror.upstream import MAX_ANSWER_BYTES
 
-Opened = tuple[AsyncIterator[bytes], list[tuple[str, str]]]
+Opened = tuple[AsyncIterator[Piece], list[tuple[str, str]]]
 PROOF_HEADER = "x-xetway-proof"
 
 
@@ -78,8 +79,8 @@ class ContentSource:
                 status=502,
             )
 
-        async def pieces() -> AsyncIterator[bytes]:
-            yield answer.body[start:end]
+        async def pieces() -> AsyncIterator[Piece]:
+            yield parts_of(answer.body[start:end])
 
         return pieces(), [(PROOF_HEADER, "none")]
 
@@ -96,10 +97,10 @@ def proof_of(stream: ByteStream) -> list[tuple[str, str]]:
     return [(PROOF_HEADER, "proven" if stream.proven else "none")]
 
 
-async def pieces_of(stream: ByteStream) -> AsyncIterator[bytes]:
+async def pieces_of(stream: ByteStream) -> AsyncIterator[Piece]:
     """Give the pieces of a stream, and stop it when nobody wants them any more."""
     try:
-        while piece := await stream.read():
+        while piece := await stream.read_parts():
             yield piece
     finally:
         stream.close()

@@ -50,7 +50,7 @@ class ByteStream(Protocol):
         """Whether all of it was proven when it was opened."""
         ...
 
-    def read(self) -> Awaitable[bytes]:
+    def read_parts(self) -> Awaitable[list[bytes]]:
         """The next piece, nothing at the end."""
         ...
 

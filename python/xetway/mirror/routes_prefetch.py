@@ -8,7 +8,7 @@ import msgspec
 
 from xetway.errors import NotFoundError, RequestError
 from xetway.http.request import Request
-from xetway.http.response import AnyResponse, Response, StreamResponse
+from xetway.http.response import AnyResponse, Piece, Response, StreamResponse
 from xetway.http.router import Route
 from xetway.http.threads import run
 from xetway.hub.hub import Hub
@@ -64,11 +64,11 @@ class PrefetchRoute:
         )
         paths = await work.find()
 
-        async def lines() -> AsyncIterator[bytes]:
+        async def lines() -> AsyncIterator[Piece]:
             events = work.events(paths)
             try:
                 async for event in events:
-                    yield _line(event)
+                    yield [_line(event)]
             finally:
                 await events.aclose()
 

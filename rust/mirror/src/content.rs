@@ -14,7 +14,7 @@ use xetway_core::plan::{FetchRange, PlannedTerm};
 
 use crate::error::{Error, Result};
 use crate::flights::{Ticket, XorbEntry};
-use crate::mirror::{PIECE_BYTES, Planned};
+use crate::mirror::Planned;
 use crate::proof::Verdict;
 use crate::reader::{MAX_VANISHED, Reading, vanishes};
 use crate::stats::add;
@@ -81,11 +81,11 @@ impl ContentReader {
     }
 
     /// Return the next bytes; `None` after the last.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
+    pub(crate) async fn next(&mut self, max_bytes: usize) -> Result<Option<Bytes>> {
         let mut is_second = false;
         while self.remaining > 0 {
             let (entry, term) = self.enter().await?;
-            let Decoded { raw, chunks } = self.decode(&entry, term.end).await?;
+            let Decoded { raw, chunks } = self.decode(&entry, term.end, max_bytes).await?;
             let skipped = self.skip.min(raw.len() as u64);
             let left = raw.len() as u64 - skipped;
             if left >= self.remaining && !self.released && !self.is_settled(&chunks) {
@@ -200,13 +200,13 @@ impl ContentReader {
         Ok(())
     }
 
-    /// Decode the next chunks, about a piece of them.
-    async fn decode(&mut self, entry: &Arc<XorbEntry>, end_chunk: u32) -> Result<Decoded> {
+    /// Decode the next chunks: `max_bytes` of them, but at least one.
+    async fn decode(&mut self, entry: &Arc<XorbEntry>, end_chunk: u32, max_bytes: usize) -> Result<Decoded> {
         let mut vanished = 0;
         loop {
             if let Some(first) = entry.cached.chunk(self.chunk).filter(|chunk| chunk.held) {
                 let (held, chunks) = (Arc::clone(entry), self.chunk..end_chunk);
-                let decoded = compute::run(move || decode_held(&held, first, chunks)).await?;
+                let decoded = compute::run(move || decode_held(&held, first, chunks, max_bytes)).await?;
                 if let Some(decoded) = decoded {
                     return Ok(decoded);
                 }
@@ -259,7 +259,7 @@ impl XorbEntry {
 }
 
 /// Read and decode held chunks from `first` on; `None` if they are gone by now.
-fn decode_held(entry: &XorbEntry, first: ChunkInfo, chunks: Range<u32>) -> Result<Option<Decoded>> {
+fn decode_held(entry: &XorbEntry, first: ChunkInfo, chunks: Range<u32>, max_bytes: usize) -> Result<Option<Decoded>> {
     let known = entry
         .cached
         .chunks(chunks.start..chunks.end.min(chunks.start.saturating_add(PIECE_CHUNKS)));
@@ -267,7 +267,7 @@ fn decode_held(entry: &XorbEntry, first: ChunkInfo, chunks: Range<u32>) -> Resul
     let mut count = 0;
     for (place, chunk) in known.iter().enumerate() {
         let follows = u32::try_from(place).is_ok_and(|place| chunk.index == first.index.saturating_add(place));
-        if !follows || !chunk.held || (count > 0 && wanted + chunk.raw_bytes as usize > PIECE_BYTES) {
+        if !follows || !chunk.held || (count > 0 && wanted + chunk.raw_bytes as usize > max_bytes) {
             break;
         }
         wanted += chunk.raw_bytes as usize;

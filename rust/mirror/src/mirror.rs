@@ -22,8 +22,6 @@ use crate::sources::Stores;
 use crate::stats::{Counters, MirrorStats};
 use crate::stream::Stream;
 
-/// Longest piece that a reader is given.
-pub(crate) const PIECE_BYTES: usize = 256 << 10;
 /// A range, or a file, up to this long is proven before any of it is shown, if it can be.
 const SMALL_BYTES: u64 = 8 << 20;
 

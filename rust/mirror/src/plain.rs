@@ -18,7 +18,7 @@ use xetway_core::hash::data_hash;
 use crate::error::{Error, Result};
 use crate::growing::{transfer, unwatched};
 use crate::ledger::{Ledger, PLAIN, now_s};
-use crate::mirror::{PIECE_BYTES, PlainSource, Shared, blocking};
+use crate::mirror::{PlainSource, Shared, blocking};
 use crate::stats::add;
 
 /// The end of a file that nobody gets before its digest agrees.
@@ -185,13 +185,13 @@ impl PlainReader {
     }
 
     /// Return the next bytes; `None` after the last.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
+    pub(crate) async fn next(&mut self, max_bytes: usize) -> Result<Option<Bytes>> {
         if self.at >= self.end {
             return Ok(None);
         }
         let piece = match &mut self.direct {
             Some(body) => body.next().await?.unwrap_or_default(),
-            None => self.follow().await?,
+            None => self.follow(max_bytes).await?,
         };
         if piece.is_empty() {
             let message = format!("the file ended at byte {} of {}", self.at, self.end);
@@ -202,7 +202,7 @@ impl PlainReader {
         Ok(Some(piece))
     }
 
-    async fn follow(&mut self) -> Result<Bytes> {
+    async fn follow(&mut self, max_bytes: usize) -> Result<Bytes> {
         let file = Arc::clone(&self.entry.file);
         let mut waited = false;
         let mut idle = 0;
@@ -219,7 +219,7 @@ impl PlainReader {
                 let (reading, at) = (Arc::clone(&file), self.at);
                 let piece_bytes = usize::try_from(limit.min(self.end) - at)
                     .unwrap_or(usize::MAX)
-                    .min(PIECE_BYTES);
+                    .min(max_bytes);
                 let bytes = blocking(move || reading.read(at, piece_bytes)).await??;
                 if !bytes.is_empty() {
                     if !proven && !self.entry.note_shown(self.generation, epoch).await? {

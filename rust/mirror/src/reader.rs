@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::files::FileState;
 use crate::flights::{Ticket, XorbEntry};
 use crate::ledger::Viewer;
-use crate::mirror::{PIECE_BYTES, Shared, blocking};
+use crate::mirror::{Shared, blocking};
 use crate::prefetch::prove_file;
 use crate::stats::add;
 
@@ -123,11 +123,11 @@ impl XorbReader {
     }
 
     /// Return the next bytes; `None` after the last.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
+    pub(crate) async fn next(&mut self, max_bytes: usize) -> Result<Option<Bytes>> {
         let (mut vanished, mut is_second) = (0, false);
         while self.at < self.end {
             let (cached, at, end) = (Arc::clone(&self.entry.cached), self.at, self.end);
-            let Some(mut piece) = blocking(move || read_piece(&cached, at, end)).await?? else {
+            let Some(mut piece) = blocking(move || read_piece(&cached, at, end, max_bytes)).await?? else {
                 vanished += 1;
                 if vanished > MAX_VANISHED {
                     return Err(vanishes(&self.entry));
@@ -198,7 +198,7 @@ impl Piece {
 }
 
 /// Read about a piece from `at`, with what is known of its chunks, which was the same before and after.
-fn read_piece(cached: &CachedXorb, at: u64, end: u64) -> Result<Option<Piece>> {
+fn read_piece(cached: &CachedXorb, at: u64, end: u64, max_bytes: usize) -> Result<Option<Piece>> {
     for _ in 0..MAX_VANISHED {
         let Some(first) = cached.chunk_at(at) else { break };
         let mut before = cached.chunks(first..first.saturating_add(PIECE_CHUNKS));
@@ -210,11 +210,10 @@ fn read_piece(cached: &CachedXorb, at: u64, end: u64) -> Result<Option<Piece>> {
         let Some(last) = before.last() else { break };
         let left = end - at;
         let max_bytes = if left <= LONGEST_CHUNK_BYTES {
-            left
+            usize::try_from(left).unwrap_or(max_bytes)
         } else {
-            PIECE_BYTES as u64
+            max_bytes
         };
-        let max_bytes = usize::try_from(max_bytes).unwrap_or(PIECE_BYTES);
         let Some(piece) = cached.read(at, end.min(last.end), max_bytes)? else {
             break;
         };

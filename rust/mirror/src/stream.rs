@@ -38,14 +38,14 @@ impl Stream {
         Self { source, proven }
     }
 
-    /// Return the next bytes, about 256 KiB at most; `None` after the last.
+    /// Return the next bytes: whole chunks of `max_bytes` in all, but at least one; `None` after the last.
     ///
     /// An error is final. Safe to drop while waiting.
-    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+    pub async fn next(&mut self, max_bytes: usize) -> Result<Option<Bytes>> {
         match &mut self.source {
-            Source::Xorb(reader) => reader.next().await,
-            Source::Content(reader) => reader.next().await,
-            Source::Plain(reader) => reader.next().await,
+            Source::Xorb(reader) => reader.next(max_bytes).await,
+            Source::Content(reader) => reader.next(max_bytes).await,
+            Source::Plain(reader) => reader.next(max_bytes).await,
         }
     }
 

@@ -17,6 +17,7 @@ mod future;
 mod hash;
 mod http;
 mod mirror;
+mod pieces;
 mod plan;
 mod process;
 mod progress;

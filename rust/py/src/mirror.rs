@@ -44,8 +44,8 @@ impl Mirror {
 }
 
 impl Source for Stream {
-    fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, Raise>> {
-        Stream::next(self).map(|piece| piece.map_err(later)).boxed()
+    fn next(&mut self, max_bytes: usize) -> BoxFuture<'_, Result<Option<Bytes>, Raise>> {
+        Stream::next(self, max_bytes).map(|piece| piece.map_err(later)).boxed()
     }
 
     fn remaining(&self) -> u64 {

@@ -1,44 +1,73 @@
 //! `ByteReader` and `Sha256Reader`: what comes out of the store.
 
+use std::cell::RefCell;
+
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
-use xetway_store::{PieceReader, Sha256Reader as InnerSha256};
+use pyo3::types::{PyBytes, PyList};
+use xetway_store::{PieceReader, Scratch, Sha256Reader as InnerSha256};
 
 use crate::errors::OrRaise;
 use crate::exclusive::Exclusive;
+use crate::pieces::{PIECE_BYTES, Share, parts};
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
 
 #[pyclass(module = "xetway._native", frozen)]
-pub(crate) struct ByteReader(Exclusive<Option<Box<dyn PieceReader>>>);
+pub(crate) struct ByteReader {
+    reader: Exclusive<Option<Box<dyn PieceReader>>>,
+    share: Share,
+}
 
 impl ByteReader {
     pub(crate) fn new(reader: impl PieceReader + 'static) -> Self {
-        Self(Exclusive::new("reader", Some(Box::new(reader)), |reader| {
-            *reader = None;
-        }))
+        Self {
+            reader: Exclusive::new("reader", Some(Box::new(reader)), |reader| {
+                *reader = None;
+            }),
+            share: Share::new(),
+        }
+    }
+
+    /// Read a piece, and make something of it.
+    fn next<'py, T>(
+        &self,
+        py: Python<'py>,
+        max_bytes: usize,
+        make: impl FnOnce(Python<'py>, &[u8]) -> PyResult<T>,
+    ) -> PyResult<T> {
+        self.reader.with_attached(|reader| {
+            let Some(reader) = reader else {
+                return make(py, b"");
+            };
+            let mut scratch = SCRATCH.take();
+            let piece = py.detach(|| reader.next(max_bytes, &mut scratch)).or_raise(py);
+            let made = piece.and_then(|piece| make(py, piece));
+            SCRATCH.set(scratch);
+            made
+        })?
     }
 }
 
 #[pymethods]
 impl ByteReader {
     fn read<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        self.0.with_attached(|reader| {
-            let Some(reader) = reader else {
-                return Ok(PyBytes::new(py, b""));
-            };
-            PyBytes::new_with(py, reader.piece_bytes(), |piece| {
-                py.detach(|| reader.read_into(piece)).or_raise(py)
-            })
-        })?
+        self.next(py, PIECE_BYTES, |py, piece| Ok(PyBytes::new(py, piece)))
+    }
+
+    fn read_parts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.next(py, self.share.next_bytes(), parts)
     }
 
     #[getter]
     fn remaining(&self) -> PyResult<u64> {
-        self.0
+        self.reader
             .with_attached(|reader| reader.as_ref().map_or(0, |reader| reader.remaining()))
     }
 
     fn close(&self, py: Python<'_>) {
-        self.0.abandon(py);
+        self.reader.abandon(py);
     }
 }
 

@@ -44,24 +44,15 @@ impl XorbStore {
         Ok(meta_tuple(py, &meta))
     }
 
-    #[pyo3(signature = (xorb, start, end, piece_bytes=262_144))]
-    fn open_xorb(&self, py: Python<'_>, xorb: &Hash, start: u64, end: u64, piece_bytes: usize) -> PyResult<ByteReader> {
-        py.detach(|| self.0.open_xorb(&xorb.0, start, end, piece_bytes))
+    fn open_xorb(&self, py: Python<'_>, xorb: &Hash, start: u64, end: u64) -> PyResult<ByteReader> {
+        py.detach(|| self.0.open_xorb(&xorb.0, start, end))
             .or_raise(py)
             .map(ByteReader::new)
     }
 
-    #[pyo3(signature = (terms, start, end, piece_bytes=262_144))]
-    fn open_file(
-        &self,
-        py: Python<'_>,
-        terms: Bytes,
-        start: u64,
-        end: u64,
-        piece_bytes: usize,
-    ) -> PyResult<ByteReader> {
+    fn open_file(&self, py: Python<'_>, terms: Bytes, start: u64, end: u64) -> PyResult<ByteReader> {
         let terms = terms_from_bytes(terms.as_slice()).or_raise(py)?;
-        py.detach(|| self.0.open_file(terms, start, end, piece_bytes))
+        py.detach(|| self.0.open_file(terms, start, end))
             .or_raise(py)
             .map(ByteReader::new)
     }
@@ -80,10 +71,10 @@ impl XorbStore {
             .or_raise(py)
     }
 
-    #[pyo3(signature = (terms, piece_bytes=8_388_608))]
-    fn sha256_file(&self, py: Python<'_>, terms: Bytes, piece_bytes: u64) -> PyResult<Sha256Reader> {
+    #[pyo3(signature = (terms, step_bytes=8_388_608))]
+    fn sha256_file(&self, py: Python<'_>, terms: Bytes, step_bytes: u64) -> PyResult<Sha256Reader> {
         let terms = terms_from_bytes(terms.as_slice()).or_raise(py)?;
-        py.detach(|| self.0.sha256_file(terms, piece_bytes))
+        py.detach(|| self.0.sha256_file(terms, step_bytes))
             .or_raise(py)
             .map(Sha256Reader::new)
     }

@@ -12,13 +12,14 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 use crate::errors::{Raise, state_error};
 use crate::future::into_future;
+use crate::pieces::{PIECE_BYTES, Share, parts};
 use crate::process::InProcess;
 use crate::runtime::runtime;
 
 /// What a stream reads from.
 pub(crate) trait Source: Send {
-    /// Return the next bytes; `None` after the last.
-    fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, Raise>>;
+    /// Return the next bytes, about `max_bytes`; `None` after the last.
+    fn next(&mut self, max_bytes: usize) -> BoxFuture<'_, Result<Option<Bytes>, Raise>>;
 
     /// Return how many bytes are still to come.
     fn remaining(&self) -> u64;
@@ -29,6 +30,7 @@ pub(crate) struct ByteStream {
     shared: InProcess<Arc<Shared>>,
     runtime: Handle,
     proven: bool,
+    share: Share,
 }
 
 struct Shared {
@@ -59,7 +61,32 @@ impl ByteStream {
             shared: InProcess::new(Arc::new(shared)),
             runtime: runtime(py)?,
             proven,
+            share: Share::new(),
         })
+    }
+
+    /// Read a piece, and make something of it.
+    fn next<'py>(
+        &self,
+        py: Python<'py>,
+        max_bytes: usize,
+        make: fn(Python<'_>, &[u8]) -> PyResult<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let Some(shared) = self.shared.get().map(Arc::clone) else {
+            return Err(state_error("stream", "was opened by another process"));
+        };
+        let Ok(state) = Arc::clone(&shared.state).try_lock_owned() else {
+            return Err(state_error("stream", "is being read already"));
+        };
+        into_future(
+            py,
+            async move { shared.read(state, max_bytes).await },
+            move |py, outcome| match outcome {
+                Ok(piece) => make(py, &piece),
+                Err(Stop::Closed) => Err(state_error("stream", "is closed")),
+                Err(Stop::Failed(raise)) => Err(raise(py)),
+            },
+        )
     }
 }
 
@@ -70,7 +97,7 @@ enum Stop {
 }
 
 impl Shared {
-    async fn read(&self, mut state: OwnedMutexGuard<State>) -> Result<Bytes, Stop> {
+    async fn read(&self, mut state: OwnedMutexGuard<State>, max_bytes: usize) -> Result<Bytes, Stop> {
         // Taken out: if this is dropped on the way, so is the source.
         let mut source = match std::mem::replace(&mut *state, State::Closed) {
             State::Open(source) => source,
@@ -83,7 +110,7 @@ impl Shared {
         let next = tokio::select! {
             biased;
             () = self.close.notified() => return Err(Stop::Closed),
-            next = source.next() => next,
+            next = source.next(max_bytes) => next,
         };
         match next {
             Ok(Some(piece)) => {
@@ -104,21 +131,15 @@ impl Shared {
 #[pymethods]
 impl ByteStream {
     fn read<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let Some(shared) = self.shared.get().map(Arc::clone) else {
-            return Err(state_error("stream", "was opened by another process"));
-        };
-        let Ok(state) = Arc::clone(&shared.state).try_lock_owned() else {
-            return Err(state_error("stream", "is being read already"));
-        };
-        into_future(
-            py,
-            async move { shared.read(state).await },
-            |py, outcome| match outcome {
-                Ok(piece) => Ok(PyBytes::new(py, &piece).into_any().unbind()),
-                Err(Stop::Closed) => Err(state_error("stream", "is closed")),
-                Err(Stop::Failed(raise)) => Err(raise(py)),
-            },
-        )
+        self.next(py, PIECE_BYTES, |py, piece| {
+            Ok(PyBytes::new(py, piece).into_any().unbind())
+        })
+    }
+
+    fn read_parts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.next(py, self.share.next_bytes(), |py, piece| {
+            Ok(parts(py, piece)?.into_any().unbind())
+        })
     }
 
     #[getter]

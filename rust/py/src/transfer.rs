@@ -127,7 +127,7 @@ fn download_plain<'py>(
 struct Content(ContentStream);
 
 impl Source for Content {
-    fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, Raise>> {
+    fn next(&mut self, _max_bytes: usize) -> BoxFuture<'_, Result<Option<Bytes>, Raise>> {
         async { self.0.next().await.map_err(later) }.boxed()
     }
 

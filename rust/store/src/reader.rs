@@ -3,32 +3,23 @@
 use std::sync::Arc;
 
 use xetway_core::Error as FormatError;
-use xetway_core::codec::Decoder;
 use xetway_core::plan::check_term;
 use xetway_core::shard::Term;
 
 use crate::error::{Error, Result};
+use crate::scratch::{Run, Scratch, front};
 use crate::store::Shared;
-use crate::window::Window;
 use crate::xorb_file::XorbFile;
 
-/// Something that is read in order, in pieces whose size is known beforehand.
+/// Something that is read in order, in pieces of whole chunks.
 pub trait PieceReader: Send {
     /// Bytes that are still to come.
     fn remaining(&self) -> u64;
 
-    /// Length of the next piece; 0 at the end.
-    fn piece_bytes(&self) -> usize;
-
-    /// Fill `destination`, which must not be longer than what remains, with the next bytes.
+    /// Return the next bytes, which lie in `scratch`: chunks of `max_bytes` in all, but at least one; none at the end.
     ///
-    /// After an error the content of `destination` is not to be used, and the reader only fails.
-    fn read_into(&mut self, destination: &mut [u8]) -> Result<()>;
-}
-
-/// Length of a piece: the chosen one, or what is left.
-pub(crate) fn next_piece_bytes(remaining: u64, piece_bytes: usize) -> usize {
-    usize::try_from(remaining).map_or(piece_bytes, |remaining| remaining.min(piece_bytes))
+    /// A damaged chunk is an error instead of the piece that it is in, each time this is called.
+    fn next<'a>(&mut self, max_bytes: usize, scratch: &'a mut Scratch) -> Result<&'a [u8]>;
 }
 
 /// Check a half-open range against a length.
@@ -41,17 +32,10 @@ pub(crate) fn check_range(start: u64, end: u64, size: u64) -> Result<()> {
 
 const BROKEN: Error = Error::State {
     object: "reader",
-    problem: "failed before and cannot go on",
-};
-const TOO_LONG: Error = Error::State {
-    object: "reader",
-    problem: "was asked for more than remains",
+    problem: "has more to read than its terms have",
 };
 
-/// Reads decoded content.
-///
-/// Memory: one window of stored chunks, one decoded chunk, one decoder; about 400 KiB. One file is
-/// open at a time.
+/// Reads decoded content. Holds one open file and no buffer.
 pub struct ContentReader {
     store: Arc<Shared>,
     terms: Vec<Term>,
@@ -59,23 +43,16 @@ pub struct ContentReader {
     term: usize,
     chunk: u32,
     file: Option<XorbFile>,
-    window: Window,
-    decoder: Decoder,
-    /// The chunk that the last piece ended in, and where in it.
-    carry: Vec<u8>,
-    carry_at: usize,
     /// Content bytes to drop before the first that was asked for.
     skip: u64,
     remaining: u64,
-    piece_bytes: usize,
-    broken: bool,
 }
 
 impl ContentReader {
     /// Read content bytes [start, end) of the file that `terms` describe.
     ///
     /// Opens the first xorb, so that a missing one is known before anything was promised.
-    pub(crate) fn open(store: Arc<Shared>, terms: Vec<Term>, start: u64, end: u64, piece_bytes: usize) -> Result<Self> {
+    pub(crate) fn open(store: Arc<Shared>, terms: Vec<Term>, start: u64, end: u64) -> Result<Self> {
         let size = terms
             .iter()
             .map(|term| u64::from(term.unpacked_bytes))
@@ -97,14 +74,8 @@ impl ContentReader {
             term,
             chunk: 0,
             file: None,
-            window: Window::default(),
-            decoder: Decoder::new(),
-            carry: Vec::new(),
-            carry_at: 0,
             skip,
             remaining: end - start,
-            piece_bytes: piece_bytes.max(1),
-            broken: false,
         };
         if reader.remaining > 0 {
             reader.enter_term()?;
@@ -116,15 +87,12 @@ impl ContentReader {
     /// Open the xorb of the current term and check the term against it.
     fn enter_term(&mut self) -> Result<()> {
         let Some(term) = self.terms.get(self.term) else {
-            return Err(TOO_LONG);
+            return Err(BROKEN);
         };
         let xorb = term.xorb;
         let file = match self.file.take() {
             Some(file) if file.xorb() == xorb => file,
-            _ => {
-                self.window.clear();
-                self.store.open(xorb)?
-            }
+            _ => self.store.open(xorb)?,
         };
         check_term(term, file.meta()).map_err(Error::corrupt(xorb, None))?;
         self.chunk = term.start;
@@ -145,47 +113,30 @@ impl ContentReader {
         }
     }
 
-    fn fill(&mut self, mut rest: &mut [u8]) -> Result<()> {
-        while !rest.is_empty() {
-            if self.carry_at < self.carry.len() {
-                let held = self.carry.get(self.carry_at..).unwrap_or_default();
-                let count = held.len().min(rest.len());
-                if let (Some(front), Some(held)) = (rest.split_off_mut(..count), held.get(..count)) {
-                    front.copy_from_slice(held);
-                }
-                self.carry_at += count;
-                continue;
-            }
-            let written = self.next_chunk(rest)?;
-            rest.split_off_mut(..written).ok_or(TOO_LONG)?;
-        }
-        Ok(())
-    }
-
-    /// Decode one chunk: to the front of `rest` if it fits whole, else into the carry.
-    ///
-    /// Returns how many bytes of `rest` were written.
-    fn next_chunk(&mut self, rest: &mut [u8]) -> Result<usize> {
-        while self.terms.get(self.term).is_some_and(|term| self.chunk >= term.end) {
-            self.term += 1;
+    /// Decode the next run of chunks into `scratch`; returns how many bytes it has.
+    fn decode_run(&mut self, max_bytes: usize, scratch: &mut Scratch) -> Result<usize> {
+        while self.file.is_none() || self.terms.get(self.term).is_some_and(|term| self.chunk >= term.end) {
+            self.term += usize::from(self.file.is_some());
             self.enter_term()?;
         }
         let (Some(term), Some(file)) = (self.terms.get(self.term), &self.file) else {
             return Err(BROKEN);
         };
-        let raw_bytes = file.chunk(self.chunk)?.0.raw_bytes as usize;
-        let stored = self.window.chunk(file, self.chunk, term.end)?;
-        let index = self.chunk;
-        self.chunk += 1;
-        if let Some(front) = rest.get_mut(..raw_bytes).filter(|_| self.skip == 0) {
-            file.decode(&mut self.decoder, index, stored, front)?;
-            return Ok(raw_bytes);
+        let Scratch { stored, raw, decoder } = scratch;
+        let run = Run::choose(file, self.chunk, term.end, max_bytes, |_, _, raw_bytes| {
+            u64::from(raw_bytes)
+        })?;
+        let stored = run.read(file, stored)?;
+        let mut done = 0;
+        for chunk in run.chunks(file, stored) {
+            let (index, bytes) = chunk?;
+            let end = done + file.chunk(index)?.0.raw_bytes as usize;
+            let destination = front(raw, end).get_mut(done..).unwrap_or_default();
+            file.decode(decoder, index, bytes, destination)?;
+            done = end;
         }
-        self.carry.resize(raw_bytes, 0);
-        file.decode(&mut self.decoder, index, stored, &mut self.carry)?;
-        self.carry_at = usize::try_from(self.skip).unwrap_or(raw_bytes);
-        self.skip = 0;
-        Ok(0)
+        self.chunk = run.end;
+        Ok(done)
     }
 }
 
@@ -194,24 +145,22 @@ impl PieceReader for ContentReader {
         self.remaining
     }
 
-    fn piece_bytes(&self) -> usize {
-        next_piece_bytes(self.remaining, self.piece_bytes)
-    }
-
-    fn read_into(&mut self, destination: &mut [u8]) -> Result<()> {
-        if self.broken {
-            return Err(BROKEN);
+    fn next<'a>(&mut self, max_bytes: usize, scratch: &'a mut Scratch) -> Result<&'a [u8]> {
+        if self.remaining == 0 {
+            return Ok(&[]);
         }
-        let Some(remaining) = self.remaining.checked_sub(destination.len() as u64) else {
-            return Err(TOO_LONG);
-        };
-        self.broken = true;
-        self.fill(destination)?;
-        self.broken = false;
-        self.remaining = remaining;
-        if remaining == 0 {
+        let bytes = self.decode_run(max_bytes, scratch)?;
+        let piece = scratch.raw.get(..bytes).unwrap_or_default();
+        let piece = piece
+            .get(usize::try_from(self.skip).unwrap_or(usize::MAX)..)
+            .ok_or(BROKEN)?;
+        let wanted = usize::try_from(self.remaining).unwrap_or(usize::MAX);
+        let piece = piece.get(..wanted).unwrap_or(piece);
+        self.skip = 0;
+        self.remaining -= piece.len() as u64;
+        if self.remaining == 0 {
             self.file = None;
         }
-        Ok(())
+        Ok(piece)
     }
 }

@@ -4,14 +4,15 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::reader::{ContentReader, PieceReader};
+use crate::scratch::Scratch;
 
-const BUFFER_BYTES: usize = 256 * 1024;
+const PIECE_BYTES: usize = 256 * 1024;
 
 /// Hashes a file's content, each chunk proven first.
 pub struct Sha256Reader {
     reader: ContentReader,
     hasher: Sha256,
-    buffer: Vec<u8>,
+    scratch: Scratch,
     step_bytes: u64,
     done: u64,
 }
@@ -21,21 +22,19 @@ impl Sha256Reader {
         Self {
             reader,
             hasher: Sha256::new(),
-            buffer: Vec::new(),
+            scratch: Scratch::default(),
             step_bytes: step_bytes.max(1),
             done: 0,
         }
     }
 
-    /// Hash the next step's bytes; returns how many were hashed since the start.
+    /// Hash the next step's bytes, to the end of a chunk; returns how many were hashed since the start.
     pub fn step(&mut self) -> Result<u64> {
-        let target = self.done.saturating_add(self.step_bytes.min(self.reader.remaining()));
-        while self.done < target {
-            let left = usize::try_from(target - self.done).unwrap_or(usize::MAX);
-            self.buffer.resize(left.min(BUFFER_BYTES), 0);
-            self.reader.read_into(&mut self.buffer)?;
-            self.hasher.update(&self.buffer);
-            self.done += self.buffer.len() as u64;
+        let target = self.done.saturating_add(self.step_bytes);
+        while self.done < target && self.reader.remaining() > 0 {
+            let piece = self.reader.next(PIECE_BYTES, &mut self.scratch)?;
+            self.hasher.update(piece);
+            self.done += piece.len() as u64;
         }
         Ok(self.done)
     }

@@ -5,7 +5,6 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use xetway_core::codec::Decoder;
 use xetway_core::plan::{self, Plan};
 use xetway_core::shard::Term;
 use xetway_core::xorb::XorbMeta;
@@ -17,11 +16,14 @@ use crate::ingest::FileIngest;
 use crate::layout::Layout;
 use crate::part::{self, Part, Session};
 use crate::reader::ContentReader;
+use crate::scratch::{Run, Scratch};
 use crate::serialized::SerializedReader;
 use crate::sha256::Sha256Reader;
-use crate::window::Window;
 use crate::writer::XorbWriter;
 use crate::xorb_file::XorbFile;
+
+/// What [`XorbStore::verify`] reads at once.
+const VERIFY_BYTES: usize = 256 * 1024;
 
 /// What readers and writers need of their store; they may outlive the [`XorbStore`] they came from.
 #[derive(Debug)]
@@ -97,24 +99,24 @@ impl XorbStore {
         })
     }
 
-    /// Read bytes [start, end) of a xorb's chunk data in pieces of `piece_bytes`.
-    pub fn open_xorb(&self, xorb: &Hash, start: u64, end: u64, piece_bytes: usize) -> Result<SerializedReader> {
-        SerializedReader::open(self.0.open(*xorb)?, start, end, piece_bytes)
+    /// Read bytes [start, end) of a xorb's chunk data.
+    pub fn open_xorb(&self, xorb: &Hash, start: u64, end: u64) -> Result<SerializedReader> {
+        SerializedReader::open(self.0.open(*xorb)?, start, end)
     }
 
-    /// Read content bytes [start, end) of the file that `terms` describe, in pieces of `piece_bytes`.
-    pub fn open_file(&self, terms: Vec<Term>, start: u64, end: u64, piece_bytes: usize) -> Result<ContentReader> {
-        ContentReader::open(Arc::clone(&self.0), terms, start, end, piece_bytes)
+    /// Read content bytes [start, end) of the file that `terms` describe.
+    pub fn open_file(&self, terms: Vec<Term>, start: u64, end: u64) -> Result<ContentReader> {
+        ContentReader::open(Arc::clone(&self.0), terms, start, end)
     }
 
-    /// Compute the SHA-256 of the file that `terms` describe, `piece_bytes` at a time.
-    pub fn sha256_file(&self, terms: Vec<Term>, piece_bytes: u64) -> Result<Sha256Reader> {
+    /// Compute the SHA-256 of the file that `terms` describe, about `step_bytes` at a time.
+    pub fn sha256_file(&self, terms: Vec<Term>, step_bytes: u64) -> Result<Sha256Reader> {
         let size = terms
             .iter()
             .map(|term| u64::from(term.unpacked_bytes))
             .fold(0, u64::saturating_add);
-        self.open_file(terms, 0, size, usize::MAX)
-            .map(|reader| Sha256Reader::new(reader, piece_bytes))
+        self.open_file(terms, 0, size)
+            .map(|reader| Sha256Reader::new(reader, step_bytes))
     }
 
     /// Plan the reconstruction of content bytes [start, end).
@@ -128,11 +130,21 @@ impl XorbStore {
     pub fn verify(&self, xorb: &Hash) -> Result<u64> {
         let file = XorbFile::open_afresh(&self.0.layout, *xorb)?;
         let count = u32::try_from(file.meta().len()).unwrap_or(u32::MAX);
-        let (mut window, mut decoder, mut raw) = (Window::default(), Decoder::new(), Vec::new());
-        for index in 0..count {
-            let stored = window.chunk(&file, index, count)?;
-            raw.resize(file.chunk(index)?.0.raw_bytes as usize, 0);
-            file.decode(&mut decoder, index, stored, &mut raw)?;
+        let Scratch {
+            mut stored,
+            mut raw,
+            mut decoder,
+        } = Scratch::default();
+        let mut first = 0;
+        while first < count {
+            let length = |start: u64, end: u64, _| end.saturating_sub(start);
+            let run = Run::choose(&file, first, count, VERIFY_BYTES, length)?;
+            let stored = run.read(&file, &mut stored)?;
+            for chunk in run.chunks(&file, stored) {
+                let (index, bytes) = chunk?;
+                file.prove(&mut decoder, index, bytes, &mut raw)?;
+            }
+            first = run.end;
         }
         Ok(file.file_bytes())
     }

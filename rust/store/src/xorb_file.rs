@@ -10,9 +10,10 @@ use xetway_core::xorb::{ChunkHeader, ChunkMeta, XorbMeta, footer_bytes, parse_fo
 use xetway_core::{Error as FormatError, Hash};
 
 use crate::error::{Error, Result};
-use crate::footers::Footers;
+use crate::footers::{Footer, Footers};
 use crate::layout::Layout;
 use crate::positioned::{Stamp, read_exact_at};
+use crate::scratch::front;
 
 /// Bytes after the footer that hold its length.
 const FOOTER_LENGTH_BYTES: u64 = 4;
@@ -21,7 +22,7 @@ const FOOTER_LENGTH_BYTES: u64 = 4;
 #[derive(Debug)]
 pub(crate) struct XorbFile {
     xorb: Hash,
-    meta: Arc<XorbMeta>,
+    footer: Arc<Footer>,
     file: File,
     bytes: u64,
 }
@@ -30,16 +31,16 @@ impl XorbFile {
     /// Open a xorb, reading its footer unless it is cached for this file.
     pub(crate) fn open(layout: &Layout, footers: &Footers, xorb: Hash) -> Result<Self> {
         let (file, stamp) = open(layout, xorb)?;
-        let meta = if let Some(meta) = footers.get(&xorb, stamp) {
-            meta
+        let footer = if let Some(footer) = footers.get(&xorb, stamp) {
+            footer
         } else {
-            let meta = Arc::new(read_footer(&file, stamp.bytes, xorb)?);
-            footers.put(xorb, stamp, Arc::clone(&meta));
-            meta
+            let footer = Arc::new(Footer::new(read_footer(&file, stamp.bytes, xorb)?));
+            footers.put(xorb, stamp, Arc::clone(&footer));
+            footer
         };
         Ok(Self {
             xorb,
-            meta,
+            footer,
             file,
             bytes: stamp.bytes,
         })
@@ -48,10 +49,10 @@ impl XorbFile {
     /// Open a xorb, reading its footer whatever is cached.
     pub(crate) fn open_afresh(layout: &Layout, xorb: Hash) -> Result<Self> {
         let (file, stamp) = open(layout, xorb)?;
-        let meta = Arc::new(read_footer(&file, stamp.bytes, xorb)?);
+        let footer = Arc::new(Footer::new(read_footer(&file, stamp.bytes, xorb)?));
         Ok(Self {
             xorb,
-            meta,
+            footer,
             file,
             bytes: stamp.bytes,
         })
@@ -61,8 +62,8 @@ impl XorbFile {
         self.xorb
     }
 
-    pub(crate) const fn meta(&self) -> &Arc<XorbMeta> {
-        &self.meta
+    pub(crate) fn meta(&self) -> &Arc<XorbMeta> {
+        &self.footer.meta
     }
 
     /// Length of the whole file, footer included.
@@ -73,12 +74,12 @@ impl XorbFile {
     /// The footer's record of a chunk, and where its header starts in the file.
     pub(crate) fn chunk(&self, index: u32) -> Result<(&ChunkMeta, u64)> {
         let at = index as usize;
-        self.meta
-            .chunk(at)
-            .zip(self.meta.start(at))
+        let meta = self.meta();
+        meta.chunk(at)
+            .zip(meta.start(at))
             .map(|(chunk, start)| (chunk, u64::from(start)))
             .ok_or_else(|| {
-                let chunks = self.meta.len() as u64;
+                let chunks = meta.len() as u64;
                 Error::Format(FormatError::ChunkRange {
                     xorb: self.xorb,
                     start: index,
@@ -96,17 +97,29 @@ impl XorbFile {
     /// Decode the chunk that `stored` holds into `raw`, whose length is the chunk's, and prove it.
     pub(crate) fn decode(&self, decoder: &mut Decoder, index: u32, stored: &[u8], raw: &mut [u8]) -> Result<()> {
         let (chunk, offset) = self.chunk(index)?;
-        decode_chunk(decoder, stored, raw, chunk.hash, offset).map_err(Error::corrupt(self.xorb, Some(index)))
+        decode_chunk(decoder, stored, raw, offset)
+            .and_then(|()| {
+                if self.footer.was_proven(index, stored) {
+                    return Ok(());
+                }
+                same_hash(raw, chunk.hash, offset)?;
+                self.footer.note_proven(index, stored);
+                Ok(())
+            })
+            .map_err(Error::corrupt(self.xorb, Some(index)))
+    }
+
+    /// Prove the chunk that `stored` holds; it is decoded, into `raw`, unless these very bytes were before.
+    pub(crate) fn prove(&self, decoder: &mut Decoder, index: u32, stored: &[u8], raw: &mut Vec<u8>) -> Result<()> {
+        if self.footer.was_proven(index, stored) {
+            return Ok(());
+        }
+        let raw_bytes = self.chunk(index)?.0.raw_bytes as usize;
+        self.decode(decoder, index, stored, front(raw, raw_bytes))
     }
 }
 
-fn decode_chunk(
-    decoder: &mut Decoder,
-    stored: &[u8],
-    raw: &mut [u8],
-    expected: Hash,
-    offset: u64,
-) -> Result<(), FormatError> {
+fn decode_chunk(decoder: &mut Decoder, stored: &[u8], raw: &mut [u8], offset: u64) -> Result<(), FormatError> {
     let truncated = FormatError::Truncated {
         format: "chunk",
         offset,
@@ -119,18 +132,21 @@ fn decode_chunk(
     same_length("decoded chunk", raw.len(), header.raw_bytes, offset)?;
     decoder
         .decompress_into(header.scheme, payload, raw)
-        .map_err(|error| error.shifted(offset + ChunkHeader::BYTES as u64))?;
+        .map_err(|error| error.shifted(offset + ChunkHeader::BYTES as u64))
+}
+
+fn same_hash(raw: &[u8], expected: Hash, offset: u64) -> Result<(), FormatError> {
     let actual = chunk_hash(raw);
-    if actual != expected {
-        return Err(FormatError::HashMismatch {
-            what: "chunk",
-            expected,
-            actual,
-            offset,
-            code: "chunk_hash",
-        });
+    if actual == expected {
+        return Ok(());
     }
-    Ok(())
+    Err(FormatError::HashMismatch {
+        what: "chunk",
+        expected,
+        actual,
+        offset,
+        code: "chunk_hash",
+    })
 }
 
 fn same_length(what: &'static str, expected: usize, actual: u32, offset: u64) -> Result<(), FormatError> {

@@ -4,12 +4,13 @@
 mod samples;
 
 use std::fs;
+use std::io::{Seek, SeekFrom, Write};
 
 use samples::{Sample, drain, file_bytes, mixture, noise, whole, xorb_of};
 use xetway_core::Hash;
 use xetway_core::codec::Scheme;
 use xetway_core::xorb::XorbMeta;
-use xetway_store::Error;
+use xetway_store::{Error, PieceReader, Scratch};
 
 /// Bytes of the footer, from its end, that mean nothing: 16 reserved ones before the length field.
 const RESERVED: std::ops::Range<usize> = 4..20;
@@ -50,12 +51,12 @@ impl Stored {
         let store = &self.sample.store;
         let size = self.content.len() as u64;
         let content = store
-            .open_file(vec![whole(&self.meta)], 0, size, 1 << 16)
-            .and_then(|mut reader| drain(&mut reader));
+            .open_file(vec![whole(&self.meta)], 0, size)
+            .and_then(|mut reader| drain(&mut reader, 50_000));
         let end = u64::from(self.meta.chunk_data_bytes());
         let data = store
-            .open_xorb(&self.xorb(), 0, end, 1 << 16)
-            .and_then(|mut reader| drain(&mut reader));
+            .open_xorb(&self.xorb(), 0, end)
+            .and_then(|mut reader| drain(&mut reader, 50_000));
         [
             content.map(|bytes| assert!(bytes == self.content)),
             data.map(|bytes| assert!(bytes == self.file[..bytes.len()])),
@@ -106,17 +107,29 @@ fn the_chunk_is_named_and_those_before_it_are_served() {
     let mut reader = stored
         .sample
         .store
-        .open_file(vec![whole(&stored.meta)], 0, sound, 1 << 20)
+        .open_file(vec![whole(&stored.meta)], 0, sound)
         .unwrap();
-    assert_eq!(drain(&mut reader).unwrap(), &stored.content[..sound as usize]);
+    assert_eq!(drain(&mut reader, 50_000).unwrap(), &stored.content[..sound as usize]);
     let mut reader = stored
         .sample
         .store
-        .open_file(vec![whole(&stored.meta)], sound, sound + 1, 1)
+        .open_file(vec![whole(&stored.meta)], sound, sound + 1)
         .unwrap();
-    assert!(drain(&mut reader).is_err());
-    // Once it has failed, a reader does not go on.
-    assert!(matches!(drain(&mut reader), Err(Error::State { .. })));
+    assert!(drain(&mut reader, 50_000).is_err());
+    // It does not go on past the damage.
+    assert!(matches!(drain(&mut reader, 50_000), Err(Error::Corrupt { .. })));
+    let end = u64::from(stored.meta.chunk_data_bytes());
+    let mut reader = stored.sample.store.open_xorb(&stored.xorb(), 0, end).unwrap();
+    let mut scratch = Scratch::default();
+    for max_bytes in [1 << 30, third] {
+        let piece = reader.next(max_bytes, &mut scratch);
+        assert_eq!(
+            piece.is_ok_and(|piece| piece == &stored.file[..third]),
+            max_bytes == third
+        );
+    }
+    let error = reader.next(1, &mut scratch).unwrap_err();
+    assert!(matches!(error, Error::Corrupt { chunk: Some(3), .. }));
 }
 
 #[test]
@@ -160,14 +173,34 @@ fn a_file_cut_short_under_a_cached_footer_is_detected() {
     let mut reader = stored
         .sample
         .store
-        .open_file(vec![whole(&stored.meta)], 0, 500_000, 1 << 12)
+        .open_file(vec![whole(&stored.meta)], 0, 500_000)
         .unwrap();
     let file = fs::OpenOptions::new()
         .write(true)
         .open(stored.sample.file_of(&stored.xorb()))
         .unwrap();
     file.set_len(1000).unwrap();
-    assert!(matches!(drain(&mut reader), Err(Error::Corrupt { .. })));
+    assert!(matches!(drain(&mut reader, 50_000), Err(Error::Corrupt { .. })));
+}
+
+#[test]
+fn what_decays_after_it_was_proven_is_detected() {
+    let stored = Stored::new(noise(5, 300_000), Scheme::None);
+    assert!(stored.read().iter().all(Result::is_ok));
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(stored.sample.file_of(&stored.xorb()))
+        .unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    for at in [9, 150_000, 299_000] {
+        let mut bytes = stored.file.clone();
+        bytes[at] ^= 1;
+        (&file).seek(SeekFrom::Start(0)).unwrap();
+        (&file).write_all(&bytes).unwrap();
+        // As a disk that decays: nothing tells that the file is another.
+        file.set_modified(modified).unwrap();
+        stored.assert_detected(&format!("byte {at}"));
+    }
 }
 
 #[test]

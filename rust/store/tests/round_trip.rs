@@ -35,8 +35,8 @@ fn content_comes_back_whatever_the_pieces() {
         assert_eq!(file.size, 900_000);
         hashes.push(file.file);
         for piece in [1_000, 65_536, 1 << 30] {
-            let mut reader = sample.store.open_file(file.terms.clone(), 0, file.size, piece).unwrap();
-            assert_eq!(drain(&mut reader).unwrap(), content);
+            let mut reader = sample.store.open_file(file.terms.clone(), 0, file.size).unwrap();
+            assert_eq!(drain(&mut reader, piece).unwrap(), content);
         }
         assert_eq!(sample.store.check_file(&file.file, &file.terms, None).unwrap(), 900_000);
     }
@@ -59,19 +59,16 @@ fn every_range_of_content_is_cut_exactly() {
     edges.extend([0, 1, 250_000]);
     for start in &edges {
         for end in edges.iter().filter(|end| *end >= start) {
-            let mut reader = sample
-                .store
-                .open_file(file.terms.clone(), *start, *end, 70_000)
-                .unwrap();
+            let mut reader = sample.store.open_file(file.terms.clone(), *start, *end).unwrap();
             assert_eq!(
-                drain(&mut reader).unwrap(),
+                drain(&mut reader, 50_000).unwrap(),
                 &content[*start as usize..*end as usize],
                 "{start}..{end}"
             );
         }
     }
     for (start, end) in [(0, 500_001), (500_001, 500_001), (2, 1)] {
-        let refused = sample.store.open_file(file.terms.clone(), start, end, 1).err().unwrap();
+        let refused = sample.store.open_file(file.terms.clone(), start, end).err().unwrap();
         assert_eq!(code(refused), "range_outside");
     }
 }
@@ -87,16 +84,16 @@ fn every_range_of_chunk_data_is_cut_exactly() {
         edges.extend([0, 1, 9, size / 2, size - 1]);
         for start in &edges {
             for end in edges.iter().filter(|end| *end >= start) {
-                let mut reader = sample.store.open_xorb(&meta.hash(), *start, *end, 50_000).unwrap();
+                let mut reader = sample.store.open_xorb(&meta.hash(), *start, *end).unwrap();
                 assert_eq!(
-                    drain(&mut reader).unwrap(),
+                    drain(&mut reader, 50_000).unwrap(),
                     &data[*start as usize..*end as usize],
                     "{start}..{end}"
                 );
             }
         }
         assert_eq!(
-            code(sample.store.open_xorb(&meta.hash(), 0, size + 1, 1).err().unwrap()),
+            code(sample.store.open_xorb(&meta.hash(), 0, size + 1).err().unwrap()),
             "range_outside"
         );
         assert_eq!(
@@ -127,13 +124,10 @@ fn terms_may_go_back_and_forth_between_xorbs() {
         .iter()
         .flat_map(|index| expected[*index].clone())
         .collect::<Vec<u8>>();
-    let mut reader = sample
-        .store
-        .open_file(terms.clone(), 0, expected.len() as u64, 1 << 16)
-        .unwrap();
-    assert_eq!(drain(&mut reader).unwrap(), expected);
+    let mut reader = sample.store.open_file(terms.clone(), 0, expected.len() as u64).unwrap();
+    assert_eq!(drain(&mut reader, 50_000).unwrap(), expected);
     let mut hasher = sample.store.sha256_file(terms, 100_000).unwrap();
-    assert_eq!(hasher.step().unwrap(), 100_000);
+    assert!((100_000..expected.len() as u64).contains(&hasher.step().unwrap()));
     assert_eq!(code(hasher.digest().unwrap_err()), "state");
     while hasher.step().unwrap() < expected.len() as u64 {}
     hasher.digest().unwrap();
@@ -147,11 +141,8 @@ fn repeated_content_is_stored_once() {
     let file = sample.add(&content, 1 << 16);
     let stored: u64 = file.xorbs.iter().map(|(_, _, sizes)| sizes.raw_bytes).sum();
     assert!(stored < 900_000, "{stored}");
-    let mut reader = sample
-        .store
-        .open_file(file.terms.clone(), 0, file.size, 1 << 18)
-        .unwrap();
-    assert_eq!(drain(&mut reader).unwrap(), content);
+    let mut reader = sample.store.open_file(file.terms.clone(), 0, file.size).unwrap();
+    assert_eq!(drain(&mut reader, 50_000).unwrap(), content);
     sample.store.check_file(&file.file, &file.terms, None).unwrap();
 }
 
@@ -190,7 +181,7 @@ fn the_empty_file_has_no_xorbs() {
     );
     assert_eq!(sample.store.check_file(&Hash::ZERO, &[], Some(&[])).unwrap(), 0);
     assert_eq!(
-        drain(&mut sample.store.open_file(Vec::new(), 0, 0, 1).unwrap()).unwrap(),
+        drain(&mut sample.store.open_file(Vec::new(), 0, 0).unwrap(), 1).unwrap(),
         b""
     );
 }

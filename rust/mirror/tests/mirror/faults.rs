@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::content::Xorb;
 use crate::upstream::{SIGNATURE, TOKEN, What};
-use crate::world::{World, within};
+use crate::world::{PIECE_BYTES, World, within};
 use xetway_mirror::{Error, Limits};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,7 +137,7 @@ async fn a_fetch_that_nobody_waits_for_ends() {
         .open_file(file.hash, 0..file.size(), credentials)
         .await
         .unwrap();
-    let reading = tokio::spawn(async move { stream.next().await.map(drop) });
+    let reading = tokio::spawn(async move { stream.next(PIECE_BYTES).await.map(drop) });
     within(async {
         while world.upstream.xorb_requests.load(Ordering::SeqCst) == 0 {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;

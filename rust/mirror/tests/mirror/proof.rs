@@ -8,7 +8,7 @@ use xetway_mirror::Error;
 
 use crate::content::{File, Xorb};
 use crate::upstream::What;
-use crate::world::{World, assemble, drain, never_wrong, recovered, within};
+use crate::world::{PIECE_BYTES, World, assemble, drain, never_wrong, recovered, within};
 
 const REFUSED: [&str; 2] = ["mirror_content_changed", "upstream_integrity"];
 
@@ -65,7 +65,7 @@ async fn decoded_content_breaks_off_and_must_begin_anew() {
     let mut shown = Vec::new();
     let error = within(async {
         loop {
-            match stream.next().await {
+            match stream.next(PIECE_BYTES).await {
                 Ok(Some(piece)) => shown.extend_from_slice(&piece),
                 Ok(None) => panic!("ended well with {} bytes", shown.len()),
                 Err(error) => return error,
@@ -125,7 +125,7 @@ async fn what_one_client_finds_wrong_stops_the_others() {
         .open_xorb(file.hash, planned.generation, a.hash, 0..a.len(), session)
         .await
         .unwrap();
-    assert!(within(reading.next()).await.unwrap().is_some());
+    assert!(within(reading.next(PIECE_BYTES)).await.unwrap().is_some());
     assert!(is_refused(&world.download(&file, &[], "finder").await));
     assert!(is_changed(&drain(reading).await));
     assert!(is_changed(
@@ -220,7 +220,7 @@ async fn after_wrong_bytes_nothing_is_shown_before_all_is_proven() {
         let mut stream = mirror
             .open_xorb(hash, generation, xorb, bytes, Some("new".to_owned()))
             .await?;
-        let piece = stream.next().await?;
+        let piece = stream.next(PIECE_BYTES).await?;
         Ok::<_, Error>((piece.is_some(), mirror.known(&hash).unwrap().unwrap().proven))
     });
     let enough = (a.len() + b.len()) as usize / (16 << 10) + 100;

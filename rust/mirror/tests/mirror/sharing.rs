@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::content::{File, Random, Xorb};
 use crate::upstream::What;
-use crate::world::{World, assemble, drain, never_wrong, within};
+use crate::world::{PIECE_BYTES, World, assemble, drain, never_wrong, within};
 use xetway_core::codec::Scheme;
 
 fn two_xorbs() -> (Xorb, Xorb) {
@@ -127,7 +127,7 @@ async fn readers_follow_a_download_that_is_under_way() {
     let mut second = open().await;
     permits.add_permits(100);
     // Both get bytes although most of the range is not there yet.
-    let (one, two) = within(async { tokio::join!(first.next(), second.next()) }).await;
+    let (one, two) = within(async { tokio::join!(first.next(PIECE_BYTES), second.next(PIECE_BYTES)) }).await;
     let (one, two) = (one.unwrap().unwrap(), two.unwrap().unwrap());
     assert!(world.upstream.sent() < a.len());
     permits.add_permits(1000);
@@ -156,7 +156,7 @@ async fn a_reader_that_leaves_does_not_disturb_the_others() {
         .await
         .unwrap();
     {
-        let gone = tokio::time::timeout(Duration::from_millis(200), leaver.next()).await;
+        let gone = tokio::time::timeout(Duration::from_millis(200), leaver.next(PIECE_BYTES)).await;
         drop(gone);
     }
     drop(leaver);
@@ -245,7 +245,7 @@ async fn damage_on_disk_is_mended_in_the_middle_of_a_stream() {
         .open_xorb(file.hash, planned.generation, a.hash, 0..a.len(), session)
         .await
         .unwrap();
-    let first = within(stream.next()).await.unwrap().unwrap();
+    let first = within(stream.next(PIECE_BYTES)).await.unwrap().unwrap();
     // Two chunks well behind what was read.
     let data = world.path().join("xorbs");
     let path = find(&data, ".data").expect("the data of the xorb");
@@ -289,7 +289,7 @@ async fn damage_behind_a_running_download_is_mended_too() {
     let mut first = open("first").await.unwrap();
     // More than what is decoded together.
     permits.add_permits(300);
-    let begin = within(first.next()).await.unwrap().unwrap();
+    let begin = within(first.next(PIECE_BYTES)).await.unwrap().unwrap();
     let path = find(&world.path().join("xorbs"), ".data").expect("the data of the xorb");
     {
         use std::os::unix::fs::FileExt;

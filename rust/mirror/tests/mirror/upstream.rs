@@ -18,7 +18,7 @@ use crate::content::{File, Xorb};
 
 pub const TOKEN: &str = "token-of-the-caller";
 pub const SIGNATURE: &str = "signature-of-the-store";
-const PIECE_BYTES: usize = 16 << 10;
+const WRITE_BYTES: usize = 16 << 10;
 
 /// What goes wrong with a request for bytes.
 #[derive(Clone)]
@@ -372,7 +372,7 @@ async fn body(
         None => format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", bytes.len()),
     };
     stream.write_all(head.as_bytes()).await.ok()?;
-    for piece in bytes[..limit].chunks(PIECE_BYTES) {
+    for piece in bytes[..limit].chunks(WRITE_BYTES) {
         if let Some(permits) = &pace {
             permits.acquire().await.ok()?.forget();
         }

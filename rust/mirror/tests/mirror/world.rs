@@ -13,6 +13,9 @@ use xetway_mirror::{Error, Limits, Mirror, Planned, Stream};
 use crate::content::{File, Xorb, decode};
 use crate::upstream::Upstream;
 
+/// What readers are asked for at once.
+pub(crate) const PIECE_BYTES: usize = 256 << 10;
+
 /// Long after everything should be over.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -187,7 +190,7 @@ pub fn assemble(planned: &Planned, stored: &Stored, length: u64) -> Vec<u8> {
 pub async fn drain(mut stream: Stream) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     within(async {
-        while let Some(piece) = stream.next().await? {
+        while let Some(piece) = stream.next(PIECE_BYTES).await? {
             assert!(!piece.is_empty() && piece.len() <= 1 << 20);
             bytes.extend_from_slice(&piece);
         }

@@ -9,7 +9,7 @@ use xetway_core::hash::chunk_hash;
 use xetway_core::shard::Term;
 use xetway_core::xorb::{XorbBuilder, XorbMeta, write_footer};
 use xetway_core::{Hash, chunker};
-use xetway_store::{Ingested, PieceReader, XorbStore};
+use xetway_store::{Ingested, PieceReader, Scratch, XorbStore};
 
 /// `SplitMix64`: bytes that do not compress.
 pub(crate) fn noise(mut seed: u64, bytes: usize) -> Vec<u8> {
@@ -118,16 +118,17 @@ pub(crate) fn whole(meta: &XorbMeta) -> Term {
     }
 }
 
-/// Read to the end, checking that pieces are as long as they were said to be.
-pub(crate) fn drain(reader: &mut impl PieceReader) -> xetway_store::Result<Vec<u8>> {
-    let mut out = Vec::new();
+/// Read to the end, about `max_bytes` at a time, checking that pieces are as long as they say.
+pub(crate) fn drain(reader: &mut impl PieceReader, max_bytes: usize) -> xetway_store::Result<Vec<u8>> {
+    let (mut out, mut scratch) = (Vec::new(), Scratch::default());
     while reader.remaining() > 0 {
-        let mut piece = vec![0; reader.piece_bytes()];
         let before = reader.remaining();
-        reader.read_into(&mut piece)?;
-        assert_eq!(before - reader.remaining(), piece.len() as u64);
-        out.extend(piece);
+        let piece = reader.next(max_bytes, &mut scratch)?;
+        out.extend_from_slice(piece);
+        let bytes = piece.len() as u64;
+        assert!(bytes > 0);
+        assert_eq!(before - reader.remaining(), bytes);
     }
-    assert_eq!(reader.piece_bytes(), 0);
+    assert!(reader.next(max_bytes, &mut scratch)?.is_empty());
     Ok(out)
 }
