@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from xetway.http.ranges import parse_range
-from xetway.http.response import PieceReader, StreamResponse
+from xetway.http.response import Piece, PieceReader, StreamResponse
 
 MAX_RANGES = 64
 
@@ -53,13 +53,13 @@ def multipart_response(
     length = sum(map(len, heads)) + sum(end - start for start, end in ranges) + len(tail)
     first = open_range(*ranges[0])
 
-    def pieces() -> Iterator[bytes]:
+    def pieces() -> Iterator[Piece]:
         for index, (head, (start, end)) in enumerate(zip(heads, ranges, strict=True)):
             reader = open_range(start, end) if index else first
-            yield head + reader.read()
-            while piece := reader.read():
+            yield [head, *reader.read_parts()]
+            while piece := reader.read_parts():
                 yield piece
-        yield tail
+        yield [tail]
 
     answer_headers = [
         ("etag", f'"{etag}"'),
@@ -73,8 +73,8 @@ def multipart_response(
 class _Pieces:
     """An iterator as a `PieceReader`."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
+    def __init__(self, pieces: Iterator[Piece]) -> None:
         self._pieces = pieces
 
-    def read(self) -> bytes:
-        return next(self._pieces, b"")
+    def read_parts(self) -> Piece:
+        return next(self._pieces, [])

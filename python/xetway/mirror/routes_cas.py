@@ -16,7 +16,7 @@ from xetway.cas.uploads import path_hash
 from xetway.errors import ForbiddenError, NotFoundError, RequestError, StorageFullError, XetwayError
 from xetway.http.ranges import parse_range
 from xetway.http.request import Request
-from xetway.http.response import AnyResponse, Response, StreamResponse, empty, json_response
+from xetway.http.response import AnyResponse, Piece, Response, StreamResponse, empty, json_response
 from xetway.http.router import Handler, Route
 from xetway.http.threads import run
 from xetway.hub.names import PLURALS, REPO_TYPES, RepoType
@@ -234,14 +234,14 @@ class MirrorCas:
             raise self._final(error) from error
         return StreamResponse(206, [*headers, *proof_of(stream)], end - start, _pieces(first, stream))
 
-    async def _begin(self, open_stream: Callable[[], Awaitable[ByteStream]]) -> tuple[ByteStream, bytes]:
+    async def _begin(self, open_stream: Callable[[], Awaitable[ByteStream]]) -> tuple[ByteStream, Piece]:
         """Open a stream and read its first piece; if there is no room, wait a little for other readers to leave."""
         storage = self._mirror.storage
         until = storage.now_s() + _ROOM_WAIT_S
         while True:
             stream = await open_stream()
             try:
-                return stream, await stream.read()
+                return stream, await stream.read_parts()
             except BaseException as error:
                 stream.close()
                 if not isinstance(error, StorageFullError) or storage.now_s() >= until:
@@ -249,13 +249,13 @@ class MirrorCas:
             await asyncio.sleep(_ROOM_POLL_S)
 
 
-async def _pieces(first: bytes, stream: ByteStream) -> AsyncIterator[bytes]:
+async def _pieces(first: Piece, stream: ByteStream) -> AsyncIterator[Piece]:
     """Give the pieces of a stream whose first was read, and stop it when nobody wants them any more."""
     piece = first
     try:
         while piece:
             yield piece
-            piece = await stream.read()
+            piece = await stream.read_parts()
     finally:
         stream.close()
 
