@@ -4,7 +4,7 @@
 //! asyncio future drops the work.
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures_util::FutureExt;
 use pyo3::prelude::*;
@@ -27,10 +27,8 @@ pub(crate) fn into_future<R: Send + 'static>(
     let task = handle.spawn(async move {
         let result = AssertUnwindSafe(work).catch_unwind().await;
         courier.send(move |py| {
-            let outcome = match result {
-                Ok(result) => finish(py, result),
-                Err(_panic) => Err(internal_error()),
-            };
+            let finished = result.and_then(|result| catch_unwind(AssertUnwindSafe(|| finish(py, result))));
+            let outcome = finished.unwrap_or_else(|_panic| Err(internal_error()));
             settle(py, &event_loop, waiting, outcome);
         });
     });

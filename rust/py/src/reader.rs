@@ -43,9 +43,9 @@ impl ByteReader {
             };
             let mut scratch = SCRATCH.take();
             let piece = py.detach(|| reader.next(max_bytes, &mut scratch)).or_raise(py);
-            let made = piece.and_then(|piece| make(py, piece));
+            let result = piece.and_then(|piece| make(py, piece));
             SCRATCH.set(scratch);
-            made
+            result
         })?
     }
 }

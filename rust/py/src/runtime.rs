@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::errors::state_error;
@@ -61,6 +62,7 @@ fn state() -> MutexGuard<'static, State> {
 
 /// Return what runs tasks, and what tells Python of their ends.
 pub(crate) fn engine(py: Python<'_>) -> PyResult<(Handle, Courier)> {
+    end_with_the_interpreter(py)?;
     let mut state = state();
     let pid = process::id();
     match &*state {
@@ -68,18 +70,25 @@ pub(crate) fn engine(py: Python<'_>) -> PyResult<(Handle, Courier)> {
             return Ok((engine.runtime.handle().clone(), engine.courier.clone()));
         }
         State::Ended => return Err(state_error("network", "cannot be used any more: the interpreter ends")),
-        State::Idle => {
-            // Children inherit this.
-            let shut_down = wrap_pyfunction!(shut_down, py)?;
-            py.import("atexit")?.call_method1("register", (shut_down,))?;
-        }
-        State::Running(_) => {}
+        State::Idle | State::Running(_) => {}
     }
     let engine = start(pid).map_err(|error| state_error("network", &format!("cannot start threads: {error}")))?;
     let parts = (engine.runtime.handle().clone(), engine.courier.clone());
     // The threads of a runtime made before a fork do not exist here: waiting for them would never end.
     std::mem::forget(std::mem::replace(&mut *state, State::Running(engine)));
     Ok(parts)
+}
+
+/// Register [`shut_down`], once: children inherit it. Not with `STATE` locked, as Python code may let others run.
+fn end_with_the_interpreter(py: Python<'_>) -> PyResult<()> {
+    static REGISTERED: PyOnceLock<()> = PyOnceLock::new();
+    REGISTERED
+        .get_or_try_init(py, || {
+            let shut_down = wrap_pyfunction!(shut_down, py)?;
+            py.import("atexit")?.call_method1("register", (shut_down,))?;
+            Ok(())
+        })
+        .copied()
 }
 
 /// Return what runs tasks.
