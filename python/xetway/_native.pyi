@@ -343,7 +343,7 @@ class ByteReader:
         """
 
     def read_parts(self) -> list[bytes]:
-        """Return the next piece in parts of 64 KiB; [] at the end.
+        """Return the next piece in parts of 64 to 256 KiB; [] at the end.
 
         The fewer transfers there are, the longer a piece: 128 KiB, the first and at least, to 1 MiB. Raises as `read`.
         """

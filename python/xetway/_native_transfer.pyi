@@ -120,7 +120,7 @@ class ByteStream:
         """
 
     def read_parts(self) -> Future[list[bytes]]:
-        """Return the next piece in parts of 64 KiB; [] at the end.
+        """Return the next piece in parts of 64 to 256 KiB; [] at the end.
 
         The fewer transfers there are, the longer a piece, as `ByteReader.read_parts`. Raises as `read`.
         """

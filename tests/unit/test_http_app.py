@@ -214,9 +214,9 @@ def test_the_reader_is_released_when_the_client_leaves() -> None:
 def test_a_client_that_closes_after_the_last_byte_has_not_left(
     caplog: pytest.LogCaptureFixture, length: int, note: str, *, slow: bool
 ) -> None:
-    async def pieces() -> AsyncIterator[bytes]:
+    async def pieces() -> AsyncIterator[Piece]:
         for _ in range(length // 1_000):
-            yield b"x" * 1_000
+            yield [b"x" * 1_000]
         await asyncio.sleep(30)
 
     source = pieces() if slow else Reader([b"x" * 1_000] * (length // 1_000))

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.http_driver import call
 from xetway.http.multipart import MAX_RANGES, multipart_response, parse_ranges
 from xetway.http.request import Request
-from xetway.http.response import AnyResponse, text
+from xetway.http.response import AnyResponse, Piece, text
 
 SIZE = 1024
 CONTENT = bytes(range(256)) * 4
@@ -62,9 +62,9 @@ class Bytes:
         self._content = content
         Bytes.opened += 1
 
-    def read(self) -> bytes:
+    def read_parts(self) -> Piece:
         piece, self._content = self._content[:100], self._content[100:]
-        return piece
+        return [piece] if piece else []
 
 
 def send_parts(request: Request) -> AnyResponse:

@@ -267,7 +267,7 @@ def test_a_cache_without_room_is_waited_for_and_then_final(mirror: MirrorDriver,
         proven = True
         closed = 0
 
-        async def read(self) -> bytes:
+        async def read_parts(self) -> list[bytes]:
             mirror.now += later_s
             raise StorageFullError("the cache is full")
 

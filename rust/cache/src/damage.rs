@@ -1,6 +1,5 @@
-//! What was found damaged on the disk while it was read: how often, and the newest of it by name.
+//! What was found damaged on the disk while it was read: how often, and some of it by name.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +11,7 @@ const MAX_NAMES: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Damage {
     count: AtomicU64,
-    names: Mutex<VecDeque<String>>,
+    names: Mutex<Vec<String>>,
 }
 
 impl Damage {
@@ -21,7 +20,7 @@ impl Damage {
         self.count.fetch_add(1, Ordering::Relaxed);
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         if names.len() < MAX_NAMES {
-            names.push_back(what.to_string());
+            names.push(what.to_string());
         }
     }
 
@@ -30,7 +29,6 @@ impl Damage {
     }
 
     pub(crate) fn take(&self) -> Vec<String> {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        names.drain(..).collect()
+        std::mem::take(&mut *self.names.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -290,7 +290,7 @@ async fn fetch_all(download: &Arc<Download>, groups: Vec<Group>, cas: &Cas) -> R
     loop {
         let Some(work) = waiting.pop_front() else {
             match running.join_next().await {
-                Some(ended) => waiting.extend(joined(ended)?),
+                Some(ended) => put_back(&mut waiting, joined(ended)?),
                 None => return Ok(()),
             }
             continue;
@@ -299,7 +299,7 @@ async fn fetch_all(download: &Arc<Download>, groups: Vec<Group>, cas: &Cas) -> R
         let permit = loop {
             tokio::select! {
                 biased;
-                Some(ended) = running.join_next() => waiting.extend(joined(ended)?),
+                Some(ended) = running.join_next() => put_back(&mut waiting, joined(ended)?),
                 permit = &mut permit => break permit,
             }
         };
@@ -320,9 +320,16 @@ fn reader_bytes(layout: &Layout, job: &layout::Job) -> u64 {
     stored.saturating_mul(2).saturating_add(raw).min(READER_BYTES)
 }
 
-fn joined(ended: Result<Result<Vec<Begun>>, tokio::task::JoinError>) -> Result<impl Iterator<Item = Work>> {
+/// Do next what is left of a group: it is earlier in the file than what waits, and so is its proof.
+fn put_back(waiting: &mut VecDeque<Work>, left: Vec<Begun>) {
+    for job in left.into_iter().rev() {
+        waiting.push_front(Work::Left(job));
+    }
+}
+
+fn joined(ended: Result<Result<Vec<Begun>>, tokio::task::JoinError>) -> Result<Vec<Begun>> {
     match ended {
-        Ok(outcome) => Ok(outcome?.into_iter().map(Work::Left)),
+        Ok(outcome) => outcome,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(Error::Cancelled),
     }

@@ -288,10 +288,8 @@ impl RangeBody {
         let renewed = self.source.renew(&stale, &self.xorb, &self.bytes).await;
         self.looked_elsewhere = true;
         // A store that fails too is not what there is to tell.
-        let Ok(fetch) = renewed else { return Ok(false) };
-        let is_other = fetch.url != stale;
-        self.adopt(fetch)?;
-        Ok(is_other)
+        let other = renewed.ok().filter(|fetch| fetch.url != stale);
+        other.map_or(Ok(false), |fetch| self.adopt(fetch).map(|_| true))
     }
 
     /// Count a failure and wait; `Err(error)` if it was the last allowed.

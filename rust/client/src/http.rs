@@ -32,6 +32,7 @@ use crate::tls;
 pub use body::Body;
 pub use message::{Answer, Request};
 pub use parts::Parts;
+pub(crate) use parts::is_refused_url;
 pub use stats::Stats;
 
 use extent::Extent;

@@ -208,12 +208,7 @@ impl PlainReader {
         let mut idle = 0;
         loop {
             let proven = file.is_proven();
-            let there = file.len();
-            let limit = if proven {
-                there
-            } else {
-                there.min(file.size().saturating_sub(HELD_BACK_BYTES))
-            };
+            let limit = shown_end(&file, proven);
             if self.at < limit.min(self.end) {
                 let epoch = self.entry.epoch();
                 let (reading, at) = (Arc::clone(&file), self.at);
@@ -245,7 +240,8 @@ impl PlainReader {
                         return Err(not_cached(&self.entry.key));
                     }
                 }
-                Progress::Flying(position) if position > limit && position < file.size() && self.at < position => {}
+                // It grew before this was told, and tells when it grows on: nothing is missed by waiting.
+                Progress::Flying(_) if shown_end(&file, file.is_proven()) > limit => {}
                 Progress::Flying(_) => {
                     let _ = progress.changed().await;
                     let state = progress.borrow().clone();
@@ -257,6 +253,15 @@ impl PlainReader {
                 }
             }
         }
+    }
+}
+
+/// Where the bytes end that may be shown.
+fn shown_end(file: &PlainFile, proven: bool) -> u64 {
+    if proven {
+        file.len()
+    } else {
+        file.len().min(file.size().saturating_sub(HELD_BACK_BYTES))
     }
 }
 

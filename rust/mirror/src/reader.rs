@@ -207,13 +207,16 @@ fn read_piece(cached: &CachedXorb, at: u64, end: u64, max_bytes: usize) -> Resul
             .take_while(|(index, chunk)| chunk.index == *index && chunk.held)
             .count();
         before.truncate(in_a_row);
-        let Some(last) = before.last() else { break };
-        let left = end - at;
-        let max_bytes = if left <= LONGEST_CHUNK_BYTES {
-            usize::try_from(left).unwrap_or(max_bytes)
-        } else {
-            max_bytes
+        let (Some(next), Some(last)) = (before.first(), before.last()) else {
+            break;
         };
+        let left = end - at;
+        let least = if left <= LONGEST_CHUNK_BYTES {
+            left
+        } else {
+            next.end - at
+        };
+        let max_bytes = max_bytes.max(usize::try_from(least).unwrap_or(usize::MAX));
         let Some(piece) = cached.read(at, end.min(last.end), max_bytes)? else {
             break;
         };

@@ -38,7 +38,7 @@ impl Stream {
         Self { source, proven }
     }
 
-    /// Return the next bytes: whole chunks of `max_bytes` in all, but at least one; `None` after the last.
+    /// Return the next bytes, about `max_bytes`: at least a chunk, where there are chunks; `None` after the last.
     ///
     /// An error is final. Safe to drop while waiting.
     pub async fn next(&mut self, max_bytes: usize) -> Result<Option<Bytes>> {

@@ -9,9 +9,9 @@ use xetway_core::Hash;
 
 use super::job::{Begun, Download};
 use super::layout::{Job, Layout};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fetch::SharedParts;
-use crate::http::Parts;
+use crate::http::{Parts, is_refused_url};
 use crate::reconstruction::Reconstruction;
 use crate::secret::Secret;
 
@@ -99,25 +99,49 @@ pub(super) async fn fetch(download: &Download, begun: Vec<Begun>) -> Result<Vec<
 /// Open the missing ranges; `None` if they have to be fetched one by one.
 async fn open(download: &Download, begun: &[Begun]) -> Option<Parts> {
     let http = &download.http;
-    let mut urls = Vec::with_capacity(begun.len());
-    for (xorb, bytes) in begun.iter().map(Begun::missing) {
-        urls.push(download.source.url(&xorb, &bytes).await.ok()?.url);
-    }
-    let (url, others) = urls.split_first()?;
     let ranges = merged(begun.iter().map(|job| job.missing().1));
-    if others.iter().any(|other| other != url) || ranges.len() < 2 {
-        return None;
-    }
-    let mut attempt = 1;
-    while !http.gives_single_ranges_only(url.expose()) {
+    let (mut attempt, mut is_renewed) = (1, false);
+    loop {
+        let url = shared_url(download, begun).await?;
+        if ranges.len() < 2 || http.gives_single_ranges_only(url.expose()) {
+            return None;
+        }
         let error = match http.open_parts(url.expose(), &ranges).await {
             Ok(parts) => return Some(parts),
             Err(error) => error,
         };
-        http.back_off(attempt, http.options().attempts, error).await.ok()?;
-        attempt += 1;
+        match error {
+            Error::Status { status, .. } if is_refused_url(status) => {
+                if is_renewed {
+                    http.expect_single_ranges(url.expose());
+                    return None;
+                }
+                let (xorb, bytes) = begun.first()?.missing();
+                download.source.renew(&url, &xorb, &bytes).await.ok()?;
+                is_renewed = true;
+            }
+            error if error.is_unreachable() => return None,
+            error => {
+                if http.gives_single_ranges_only(url.expose()) {
+                    return None;
+                }
+                http.back_off(attempt, http.options().attempts, error).await.ok()?;
+                attempt += 1;
+            }
+        }
     }
-    None
+}
+
+/// The URL of all missing ranges; `None` if they have several.
+async fn shared_url(download: &Download, begun: &[Begun]) -> Option<Secret> {
+    let mut shared = None;
+    for (xorb, bytes) in begun.iter().map(Begun::missing) {
+        let url = download.source.url(&xorb, &bytes).await.ok()?.url;
+        if shared.get_or_insert_with(|| url.clone()) != &url {
+            return None;
+        }
+    }
+    shared
 }
 
 /// Join ranges that touch. They are ascending.

@@ -54,14 +54,18 @@ impl SingleRangeHosts {
 impl Http {
     /// Say whether the host of `url` is known not to give several ranges in one answer.
     pub fn gives_single_ranges_only(&self, url: &str) -> bool {
-        let host = Url::parse(url).map_or_else(|_| String::new(), |url| host_of(&url));
-        self.0.single_range_hosts.contains(&host)
+        self.0.single_range_hosts.contains(&host_in(url))
+    }
+
+    /// Ask the host of `url` for no several ranges from now on.
+    pub fn expect_single_ranges(&self, url: &str) {
+        self.0.single_range_hosts.insert(&host_in(url));
     }
 
     /// Open `ranges`, two or more, ascending and with something between them, in one attempt.
     ///
-    /// Anything but just these ranges is an error; unless it is one that may go away, the host is
-    /// not expected to give several ranges from then on. See [`Http::open`] for the slot.
+    /// Anything but just these ranges is an error; unless it may be about this URL, or go away, the host
+    /// is not expected to give several ranges from then on. See [`Http::open`] for the slot.
     pub async fn open_parts(&self, url: &str, ranges: &[Range<u64>]) -> Result<Parts> {
         let mut sending = Sending::new(Method::GET.as_str(), url, &[], Bytes::new())?;
         sending.set_ranges(ranges)?;
@@ -78,7 +82,7 @@ impl Http {
         });
         let body = opened.await.inspect_err(|error| {
             let is_refusal = match error {
-                Error::Status { status, .. } => !is_retryable_status(*status),
+                Error::Status { status, .. } => !is_retryable_status(*status) && !is_refused_url(*status),
                 Error::Transport { kind, .. } => *kind == TransportKind::Protocol,
                 _ => false,
             };
@@ -94,6 +98,15 @@ impl Http {
             parser: PartsParser::new(delimiter, ranges.to_vec()),
         })
     }
+}
+
+/// Say whether a status may mean that a URL has expired, or never was for these ranges.
+pub(crate) fn is_refused_url(status: u16) -> bool {
+    matches!(status, 401 | 403 | 404 | 410)
+}
+
+fn host_in(url: &str) -> String {
+    Url::parse(url).map_or_else(|_| String::new(), |url| host_of(&url))
 }
 
 /// Several ranges of one answer, in order. Dropping it ends the transfer.

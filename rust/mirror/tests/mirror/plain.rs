@@ -1,9 +1,12 @@
 //! Files that are not in xorbs: one URL, one digest.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use xetway_client::Secret;
 use xetway_mirror::{Error, PlainKey, PlainSource};
 
@@ -225,4 +228,36 @@ async fn an_upstream_that_is_not_there_is_told_of() {
         Err(error) => Err(error),
     };
     assert_eq!(outcome.unwrap_err().code(), "connect_failed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_of_what_is_held_back_leave_the_threads_to_others() {
+    let (world, plain) = with(50_000).await;
+    let permits = Arc::new(Semaphore::new(2));
+    world.upstream.fault(What::Cut(30_000), 1);
+    world.upstream.fault(What::Paced(Arc::clone(&permits)), u32::MAX);
+    let (mirror, key, source) = (world.mirror.clone(), plain.key, world.source("moved/file"));
+    let (tell, told) = std::sync::mpsc::channel();
+    // Threads of its own, no more than there are readers: if those keep them busy, nothing goes on.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let readers = (0..2).map(|_| {
+                let (mirror, source) = (mirror.clone(), Some(source.clone()));
+                tokio::spawn(async move { drain(mirror.open_plain(key, 50_000, 0..50_000, source).await?).await })
+            });
+            for reader in readers.collect::<Vec<_>>() {
+                tell.send(reader.await.unwrap().unwrap()).unwrap();
+            }
+        });
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    permits.add_permits(1000);
+    for _ in 0..2 {
+        assert!(told.recv_timeout(Duration::from_secs(60)).unwrap() == plain.bytes);
+    }
 }
