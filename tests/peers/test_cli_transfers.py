@@ -320,7 +320,7 @@ def test_bars_are_for_terminals(user: User, published: tuple[str, Path]) -> None
         (("download", "org/published", "--concurrency", "0"), 2, "concurrency"),
         (("download-hash", "xyz", "-o", "f"), 2, "64 hexadecimal"),
         (("download-hash", "0" * 63 + "1", "-o", "f"), 1, "404"),
-        (("upload", "org/new", "nowhere"), 2, "nowhere"),
+        (("upload", "org/new", "nowhere"), 1, "nowhere"),
     ],
 )
 def test_mistakes_are_told_in_one_line(

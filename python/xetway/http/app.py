@@ -130,6 +130,8 @@ class Application:
             raise
         finally:
             _log(request, outcome, (time.perf_counter() - started) * 1000)
+            # Its traceback leads back here: what it holds of the body would stay until it is collected.
+            outcome.failure = None
 
     async def _exchange(self, request: Request, send: Send, outcome: _Outcome) -> None:
         try:

@@ -7,7 +7,7 @@ blob id (40 hex digits) or a SHA-256 (64). A file whose ETag is neither cannot b
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from urllib.parse import quote
 
 from xetway.errors import RequestError
@@ -97,7 +97,7 @@ def proof_of(stream: ByteStream) -> list[tuple[str, str]]:
     return [(PROOF_HEADER, "proven" if stream.proven else "none")]
 
 
-async def pieces_of(stream: ByteStream) -> AsyncIterator[Piece]:
+async def pieces_of(stream: ByteStream) -> AsyncGenerator[Piece]:
     """Give the pieces of a stream, and stop it when nobody wants them any more."""
     try:
         while piece := await stream.read_parts():

@@ -6,14 +6,14 @@ them the file; for other files the upstream's content store decides, with the to
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 
 from xetway._native import Hash
 from xetway.cas.epochs import at_every_epoch
 from xetway.cas.uploads import path_hash
-from xetway.errors import ForbiddenError, NotFoundError, RequestError, StorageFullError, XetwayError
+from xetway.errors import ForbiddenError, NotFoundError, RequestError, XetwayError
 from xetway.http.ranges import parse_range
 from xetway.http.request import Request
 from xetway.http.response import AnyResponse, Piece, Response, StreamResponse, empty, json_response
@@ -21,7 +21,7 @@ from xetway.http.router import Handler, Route
 from xetway.http.threads import run
 from xetway.hub.names import PLURALS, REPO_TYPES, RepoType
 from xetway.mirror.callers import PUBLIC, Caller, own_token
-from xetway.mirror.content_source import proof_of
+from xetway.mirror.content_source import pieces_of, proof_of
 from xetway.mirror.flights import Flights
 from xetway.mirror.mirror import Mirror
 from xetway.mirror.names import RepoKey, repo_of
@@ -34,9 +34,6 @@ from xetway.xet.plan import Plan, Url, read_plan
 
 _OPEN_RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{0,18})")
 _SESSION = re.compile(r"[A-Za-z0-9._-]{1,64}")
-# How long a reader that there is no room for waits for others to leave.
-_ROOM_WAIT_S = 10
-_ROOM_POLL_S = 0.25
 _NOTHING = Plan(0, (), ())
 
 
@@ -227,37 +224,18 @@ class MirrorCas:
         session = request.header("x-xet-session-id") or ""
         viewer = session if _SESSION.fullmatch(session) else None
         try:
-            stream, first = await self._begin(
-                lambda: self._mirror.content.open_xorb(file, int(generation), xorb, start, end, viewer)
-            )
+            stream = await self._mirror.content.open_xorb(file, int(generation), xorb, start, end, viewer)
         except XetwayError as error:
             raise self._final(error) from error
-        return StreamResponse(206, [*headers, *proof_of(stream)], end - start, _pieces(first, stream))
+        return StreamResponse(206, [*headers, *proof_of(stream)], end - start, self._pieces(stream))
 
-    async def _begin(self, open_stream: Callable[[], Awaitable[ByteStream]]) -> tuple[ByteStream, Piece]:
-        """Open a stream and read its first piece; if there is no room, wait a little for other readers to leave."""
-        storage = self._mirror.storage
-        until = storage.now_s() + _ROOM_WAIT_S
-        while True:
-            stream = await open_stream()
+    async def _pieces(self, stream: ByteStream) -> AsyncIterator[Piece]:
+        async with contextlib.aclosing(pieces_of(stream)) as pieces:
             try:
-                return stream, await stream.read_parts()
-            except BaseException as error:
-                stream.close()
-                if not isinstance(error, StorageFullError) or storage.now_s() >= until:
-                    raise
-            await asyncio.sleep(_ROOM_POLL_S)
-
-
-async def _pieces(first: Piece, stream: ByteStream) -> AsyncIterator[Piece]:
-    """Give the pieces of a stream whose first was read, and stop it when nobody wants them any more."""
-    piece = first
-    try:
-        while piece:
-            yield piece
-            piece = await stream.read_parts()
-    finally:
-        stream.close()
+                async for piece in pieces:
+                    yield piece
+            except XetwayError as error:
+                raise self._final(error) from error
 
 
 def _signed(file: Hash, xorb: Hash, generation: int) -> str:

@@ -19,12 +19,14 @@ use crate::verify::kind_and_name;
 
 /// A look through the folders serves for this long.
 const STALE: Duration = Duration::from_secs(60);
-/// A look this quick may be had at any time; a slower one no more than a tenth of the time.
+/// A look this quick may be had at any time; a slower one when something changed, or a tenth of the time.
 const QUICK: Duration = Duration::from_millis(20);
 /// Tables and plans that were not used for this long are dropped.
 const KNOWN_UNUSED: Duration = Duration::from_secs(60 * 24 * 60 * 60);
-/// Tables and plans together take no more than this part of the room.
+/// Tables and plans together take no more than this part of the room,
 const KNOWN_SHARE: u64 = 100;
+/// but for those used so lately: a file on its way is proven at its end, by the tables of all that was sent of it.
+const KNOWN_NEEDED: Duration = Duration::from_secs(6 * 60 * 60);
 /// What is evicted at least when the disk is full in spite of what it says.
 const FORCED_BYTES: u64 = 1 << 20;
 
@@ -34,6 +36,8 @@ pub(crate) struct Evictor {
     queue: Vec<Found>,
     scanned: Option<Instant>,
     took: Duration,
+    /// What was there then.
+    bytes: u64,
 }
 
 impl Evictor {
@@ -41,8 +45,10 @@ impl Evictor {
         self.scanned.is_none_or(|scanned| scanned.elapsed() >= STALE)
     }
 
-    fn may_scan(&self) -> bool {
-        self.took < QUICK || self.scanned.is_none_or(|scanned| scanned.elapsed() >= self.took * 10)
+    /// Whether a new look may find something else, and does not take too much of the time.
+    fn may_scan(&self, bytes: u64) -> bool {
+        let is_due = self.scanned.is_none_or(|scanned| scanned.elapsed() >= self.took * 10);
+        is_due || self.took < QUICK || self.bytes != bytes
     }
 }
 
@@ -69,6 +75,7 @@ impl Inner {
         evictor.queue = scan.found;
         evictor.scanned = Some(Instant::now());
         evictor.took = begun.elapsed();
+        evictor.bytes = self.usage.get().bytes;
         Ok(())
     }
 
@@ -117,7 +124,7 @@ impl Inner {
             if evictable_bytes >= wanted {
                 return Ok(());
             }
-            if fresh || !evictor.may_scan() {
+            if fresh || !evictor.may_scan(self.usage.get().bytes) {
                 return Err(Error::Full {
                     wanted_bytes: bytes,
                     evictable_bytes,
@@ -217,7 +224,7 @@ impl Inner {
         let now = SystemTime::now();
         for known in &scan.known {
             let unused = now.duration_since(known.used).unwrap_or_default();
-            if bytes <= max_bytes && unused <= KNOWN_UNUSED {
+            if (bytes <= max_bytes || unused <= KNOWN_NEEDED) && unused <= KNOWN_UNUSED {
                 break;
             }
             bytes = bytes.saturating_sub(self.drop_known(known)?);

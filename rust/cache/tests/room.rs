@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use xetway_cache::{Cache, Error, FilePlan, Limits, PlainKey};
 use xetway_core::Hash;
 
+const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A xorb of some 60 kB.
@@ -278,6 +279,13 @@ fn tables_and_plans_go_when_unused_for_long_or_too_large() {
     drop((in_use, cache, lock));
     // A limit of which one percent is less than a block.
     age(&samples[1].file(folder.root(), "chunks"), DAY);
+    let spared = folder.open_with(Some(300_000));
+    let lock = spared.lock().unwrap();
+    age(&plan_file(&plans[1]), HOUR);
+    assert!(spared.make_room(400_000).is_err());
+    assert!(plan_file(&plans[1]).exists(), "it was used lately");
+    age(&plan_file(&plans[1]), DAY);
+    drop((lock, spared));
     let cache = folder.open_with(Some(300_000));
     let _lock = cache.lock().unwrap();
     assert!(cache.make_room(400_000).is_err());

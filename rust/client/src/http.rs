@@ -5,6 +5,7 @@
 
 mod body;
 mod extent;
+mod hosts;
 mod message;
 mod parts;
 mod send;
@@ -36,7 +37,7 @@ pub(crate) use parts::is_refused_url;
 pub use stats::Stats;
 
 use extent::Extent;
-use parts::SingleRangeHosts;
+use hosts::Hosts;
 use send::{Exchanged, Follow, Sending};
 use stats::{Counters, add};
 
@@ -58,7 +59,10 @@ struct Inner {
     rate: Option<Rate>,
     budget: Budget,
     counters: Counters,
-    single_range_hosts: SingleRangeHosts,
+    /// Those that do not give several ranges in one answer.
+    single_range_hosts: Hosts,
+    /// Those that answered, so that their names are names.
+    answered_hosts: Hosts,
 }
 
 impl fmt::Debug for Http {
@@ -116,7 +120,8 @@ impl Http {
             rate: options.rate_limit_bytes_s.map(Rate::new),
             budget: Budget::new(options.max_in_flight_bytes),
             counters: Counters::default(),
-            single_range_hosts: SingleRangeHosts::default(),
+            single_range_hosts: Hosts::default(),
+            answered_hosts: Hosts::default(),
             options,
         })))
     }

@@ -196,6 +196,6 @@ async fn write(
     .await?;
     *at = written?;
     add(&shared.counters.fetched_bytes, bytes);
-    sender.send_replace(Progress::Flying(entry.file.len()));
+    sender.send_replace(Progress::Flying);
     Ok(())
 }

@@ -21,6 +21,9 @@ const BATCH_BYTES: u64 = 1 << 20;
 const FLIGHT_BUDGET_BYTES: u64 = 4 << 20;
 /// A batch is passed on after this time, however small.
 const BATCH_AGE: Duration = Duration::from_millis(100);
+/// How long a flight waits for room, and how often it looks.
+const ROOM_PATIENCE: Duration = Duration::from_secs(10);
+const ROOM_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Bring the range of `flight` into the cache.
 pub(crate) async fn transfer(
@@ -30,8 +33,12 @@ pub(crate) async fn transfer(
     flight: &Flight,
     route: Route,
 ) -> Result<()> {
-    let (cache, bytes) = (shared.cache.clone(), flight.end - flight.start);
-    blocking(move || cache.make_room(bytes)).await??;
+    let bytes = flight.end - flight.start;
+    while_full(|| {
+        let cache = shared.cache.clone();
+        move || Ok(cache.make_room(bytes)?)
+    })
+    .await?;
     // Before the connection, and until the end: whoever holds a connection never waits for the budget.
     let _permit = shared.http.budget().take(FLIGHT_BUDGET_BYTES).await;
     let mut feed = Feed::new(shared, entry, file, flight);
@@ -174,19 +181,23 @@ async fn land(
     };
     let (first, start) = (landed.next_chunk, landed.position);
     let is_second = landed.conflict_at == Some(start);
-    let (counting, cached) = (Arc::clone(shared), Arc::clone(&entry.cached));
-    let written = blocking(move || {
-        let chunks: Vec<NewChunk<'_>> = decoded.iter().map(new_chunk).collect();
-        match cached.append(first, start, &chunks) {
-            // The same again: then what was known is as likely to be wrong.
-            Err(CacheError::Conflict { .. }) if is_second => {
-                counting.resolve_conflict(&cached)?;
-                Ok(cached.append(first, start, &chunks))
+    let decoded = Arc::new(decoded);
+    let written = while_full(|| {
+        let (counting, cached, decoded) = (Arc::clone(shared), Arc::clone(&entry.cached), Arc::clone(&decoded));
+        move || {
+            let chunks: Vec<NewChunk<'_>> = decoded.iter().map(new_chunk).collect();
+            match cached.append(first, start, &chunks) {
+                // The same again: then what was known is as likely to be wrong.
+                Err(CacheError::Conflict { .. }) if is_second => {
+                    counting.resolve_conflict(&cached)?;
+                    Ok(cached.append(first, start, &chunks))
+                }
+                Err(error @ CacheError::Full { .. }) => Err(error.into()),
+                outcome => Ok(outcome),
             }
-            outcome => Ok::<_, Error>(outcome),
         }
     })
-    .await??;
+    .await?;
     let (expected, actual) = match written {
         Ok(()) => {
             landed.next_chunk = first.saturating_add(count);
@@ -208,6 +219,21 @@ async fn land(
         expected,
         actual,
     }))
+}
+
+/// Do what takes room in the cache, on a thread that may wait; if there is none, wait a while for others to leave.
+///
+/// What is being read or proven cannot be evicted, and most of that does not take long.
+async fn while_full<R: Send + 'static, W: FnOnce() -> Result<R> + Send + 'static>(work: impl Fn() -> W) -> Result<R> {
+    let until = Instant::now() + ROOM_PATIENCE;
+    loop {
+        match blocking(work()).await? {
+            Err(Error::Cache(CacheError::Full { .. })) if Instant::now() < until => {
+                tokio::time::sleep(ROOM_INTERVAL).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 fn new_chunk(chunk: &Decoded) -> NewChunk<'_> {

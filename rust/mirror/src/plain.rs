@@ -30,11 +30,11 @@ pub(crate) const TRIES: u32 = 3;
 /// How long readers may not go on in a file of which wrong bytes were shown.
 const REFUSED_S: u64 = 3_600;
 
-/// How far a transfer is.
+/// What a transfer tells; how far it is, the file says.
 #[derive(Clone, Debug)]
 pub(crate) enum Progress {
-    /// So many bytes are there.
-    Flying(u64),
+    /// It is under way; told again whenever there are more bytes.
+    Flying,
     /// It ended.
     Landed(Result<()>),
 }
@@ -87,12 +87,12 @@ impl PlainEntry {
     fn follow(self: &Arc<Self>, shared: &Arc<Shared>, source: &PlainSource) -> watch::Receiver<Progress> {
         let mut state = self.state();
         if let Some(transfer) = &state.transfer
-            && matches!(*transfer.borrow(), Progress::Flying(_))
+            && matches!(*transfer.borrow(), Progress::Flying)
             && transfer.has_changed().is_ok()
         {
             return transfer.clone();
         }
-        let (sender, receiver) = watch::channel(Progress::Flying(self.file.len()));
+        let (sender, receiver) = watch::channel(Progress::Flying);
         state.transfer = Some(receiver.clone());
         drop(state);
         add(&shared.counters.fetches, 1);
@@ -241,8 +241,8 @@ impl PlainReader {
                     }
                 }
                 // It grew before this was told, and tells when it grows on: nothing is missed by waiting.
-                Progress::Flying(_) if shown_end(&file, file.is_proven()) > limit => {}
-                Progress::Flying(_) => {
+                Progress::Flying if shown_end(&file, file.is_proven()) > limit => {}
+                Progress::Flying => {
                     let _ = progress.changed().await;
                     let state = progress.borrow().clone();
                     if let Progress::Landed(Err(error)) = state

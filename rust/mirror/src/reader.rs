@@ -207,16 +207,16 @@ fn read_piece(cached: &CachedXorb, at: u64, end: u64, max_bytes: usize) -> Resul
             .take_while(|(index, chunk)| chunk.index == *index && chunk.held)
             .count();
         before.truncate(in_a_row);
-        let (Some(next), Some(last)) = (before.first(), before.last()) else {
+        let (Some(begin), Some(last)) = (before.first(), before.last()) else {
             break;
         };
         let left = end - at;
-        let least = if left <= LONGEST_CHUNK_BYTES {
+        let wanted = if left <= LONGEST_CHUNK_BYTES {
             left
         } else {
-            next.end - at
+            begin.end - at
         };
-        let max_bytes = max_bytes.max(usize::try_from(least).unwrap_or(usize::MAX));
+        let max_bytes = max_bytes.max(usize::try_from(wanted).unwrap_or(usize::MAX));
         let Some(piece) = cached.read(at, end.min(last.end), max_bytes)? else {
             break;
         };

@@ -5,10 +5,8 @@
 //!
 //! Source: RFC 9110, section 14.6; RFC 2046, section 5.1.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -29,27 +27,6 @@ const MAX_BOUNDARY_BYTES: usize = 70;
 
 /// Longest wait for the end of an answer all parts of which are there.
 const END_PATIENCE: Duration = Duration::from_secs(1);
-
-/// Most hosts remembered; they come from plans.
-const MAX_HOSTS: usize = 256;
-
-/// Hosts that do not give several ranges in one answer.
-#[derive(Debug, Default)]
-pub(super) struct SingleRangeHosts(Mutex<HashSet<String>>);
-
-impl SingleRangeHosts {
-    fn contains(&self, host: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(host)
-    }
-
-    fn insert(&self, host: &str) {
-        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if hosts.len() >= MAX_HOSTS {
-            hosts.clear();
-        }
-        hosts.insert(host.to_owned());
-    }
-}
 
 impl Http {
     /// Say whether the host of `url` is known not to give several ranges in one answer.

@@ -195,13 +195,26 @@ impl Http {
             .client
             .execute(request)
             .await
-            .map_err(|error| classify(&error, &sending.host(), proxy))?;
+            .map_err(|error| self.unless_known(classify(&error, &sending.host(), proxy)))?;
+        self.0.answered_hosts.insert(&sending.host());
         match (response.status().as_u16(), proxy) {
             (407, Some(proxy)) => return Err(proxy_auth(&sending.host(), proxy)),
             (429, _) => add(&counters.rate_limited, 1),
             _ => {}
         }
         Ok(response)
+    }
+
+    /// A host that answered before has not lost its name: where there is no network, some systems know no name.
+    fn unless_known(&self, error: Error) -> Error {
+        match error {
+            Error::Transport {
+                kind: TransportKind::NoSuchHost,
+                host,
+                message,
+            } if self.0.answered_hosts.contains(&host) => Error::transport(TransportKind::Dns, host, message),
+            other => other,
+        }
     }
 
     pub(super) fn fail(&self, exchanged: &Exchanged, error: &reqwest::Error) -> Error {
