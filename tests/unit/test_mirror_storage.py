@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.hub_driver import put
+from tests.unit.mirror_driver import MirrorDriver, UpstreamHub
 from xetway._native import Hash
 from xetway.mirror import pruning
 from xetway.mirror.file_table import FileInfo, FileTable
@@ -71,6 +73,30 @@ def test_what_was_not_asked_about_for_long_is_forgotten(storage: Storage, clock:
     assert files.find("public", USED, OLD, "resolve", "x") is not None
     assert files.ref("public", USED, "a") is not None
     assert files.is_granted("public", USED, FILE)
+
+
+def test_nothing_is_forgotten_while_the_mirror_is_offline(tmp_path: Path) -> None:
+    upstream = UpstreamHub(tmp_path / "upstream")
+    upstream.driver.create("org/used")
+    upstream.driver.commit(put("x", b"1"), repo="models/org/used")
+    questions = [f"/{USED.api[1:]}{rest}" for rest in ("", "/tree/main")] + ["/org/used/resolve/main/x", "/org/used"]
+    online = MirrorDriver(tmp_path / "mirror", upstream)
+    answers = [online.get(question).body for question in questions]
+    before = rows(online.mirror.storage)
+    assert all(before[table] for table in ("answers", "files", "refs", "repos"))
+    offline = MirrorDriver(tmp_path / "mirror", upstream, offline=True)
+    offline.content.held = online.content.held
+    offline.now += 91 * DAY
+    assert [offline.get(question).body for question in questions] == answers
+    assert rows(offline.mirror.storage) == before
+
+
+def rows(storage: Storage) -> dict[str, int]:
+    tables = ("answers", "files", "grants", "listed", "refs", "repos")
+    return {
+        table: storage.read(lambda tx, table=table: tx.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # type: ignore[misc]
+        for table in tables
+    }
 
 
 def test_a_table_holds_so_many_rows_and_a_commit_is_whole_or_not_listed(

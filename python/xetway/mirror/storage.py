@@ -127,9 +127,6 @@ class Storage:
         try:
             with stack:
                 yield tx
-                if self.now_s() >= self._prune_rows_at:
-                    self._prune_rows_at = self.now_s() + _PRUNE_ROWS_INTERVAL_S
-                    prune_rows(tx, self.now_s())
         except sqlite3.DatabaseError as error:
             self._not_kept(db, error)
 
@@ -178,6 +175,13 @@ class Storage:
             if self._until_prune <= 0:
                 self._until_prune = _PRUNE_INTERVAL
                 prune_answers(tx)
+            self._prune_rows(tx)
+
+    def _prune_rows(self, tx: sqlite3.Connection) -> None:
+        """Forget what is old, now and then. For what brings news alone: reading must not forget anything."""
+        if self.now_s() >= self._prune_rows_at:
+            self._prune_rows_at = self.now_s() + _PRUNE_ROWS_INTERVAL_S
+            prune_rows(tx, self.now_s())
 
     def confirm(self, key: bytes) -> None:
         """Note that the upstream said the answer still holds."""
@@ -205,6 +209,7 @@ class Storage:
                     "INSERT OR REPLACE INTO repos (repo, is_public, checked_at) VALUES (?, ?, ?)",
                     (repo.text, is_public, self.now_s()),
                 )
+                self._prune_rows(tx)
 
     def hide_repo(self, repo: RepoKey) -> None:
         """Note that a repository is not known to be public any more."""
