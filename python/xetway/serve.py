@@ -144,6 +144,7 @@ async def serve(application: Application, settings: Settings, ready: Callable[[]
     probe = _Probe(settings, ready)
     probe.start()
     started = asyncio.create_task(application.start())
+    started.add_done_callback(tell_failure)
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not stopped.done():
         logger.error("the server ended by itself: %s", serving.exception() or "no reason given")
@@ -161,6 +162,12 @@ async def serve(application: Application, settings: Settings, ready: Callable[[]
     application.close()
     threads.stop()
     return 0
+
+
+def tell_failure(task: asyncio.Task[None]) -> None:
+    """Log why a task that nothing waits for has ended, if it failed."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("what runs beside the requests has ended", exc_info=error)
 
 
 def configure_logging(level: LogLevel) -> None:

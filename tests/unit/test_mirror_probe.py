@@ -11,6 +11,7 @@ import pytest
 from tests.unit.mirror_driver import Answer, MirrorDriver, UpstreamHub
 from xetway.mirror.build import tell_damage
 from xetway.mirror.probe import probe
+from xetway.serve import tell_failure
 
 
 @pytest.fixture
@@ -94,3 +95,18 @@ def test_damage_on_the_disk_is_told_once(mirror: MirrorDriver, caplog: pytest.Lo
         tell_damage(mirror.mirror)
     told = [record.getMessage() for record in caplog.records]
     assert [line.rpartition(": ")[2] for line in told] == ["chunk 3 of xorb abc", "plain file def from byte 0"]
+
+
+@pytest.mark.parametrize("error", [None, ValueError("a reason")])
+def test_a_start_that_fails_is_told(caplog: pytest.LogCaptureFixture, error: Exception | None) -> None:
+    async def start() -> None:
+        if error is not None:
+            raise error
+
+    async def run() -> None:
+        task = asyncio.create_task(start())
+        task.add_done_callback(tell_failure)
+        await asyncio.wait({task})
+
+    asyncio.run(run())
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == ([error] if error else [])
