@@ -57,7 +57,7 @@ def test_nothing_is_said_of_what_answers_one_question_as_a_hub(
 
 @pytest.mark.parametrize(
     ("status", "kind", "body"),
-    [(200, "text/html", b"<html>"), (403, "text/html", b"<html>"), (404, "application/json", b"{}"), (503, "", b"")],
+    [(200, "text/html", b"<html>"), (403, "text/html", b"<html>"), (404, "application/json", b"{}")],
 )
 def test_what_is_no_hub_is_told(
     mirror: MirrorDriver,
@@ -72,6 +72,16 @@ def test_what_is_no_hub_is_told(
     assert "http://upstream.test does not answer as a Hub does" in line
     assert f"{status} {kind}".strip() in line
     assert "--upstream" in line
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_an_upstream_in_trouble_is_not_told_to_be_no_hub(
+    mirror: MirrorDriver, upstream: UpstreamHub, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    upstream.meddle = lambda _method, _target, _headers, answer: (status, [], b"later", answer[3])
+    (line,) = warnings(mirror, caplog)
+    assert f"http://upstream.test is in trouble ({status}, {status})" in line
+    assert "--upstream" not in line
 
 
 def test_an_upstream_that_cannot_be_reached_is_told(
