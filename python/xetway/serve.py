@@ -98,7 +98,7 @@ def run(settings: Settings) -> int:
 
         application = build(settings)
         with Workers(settings) as workers:
-            code = asyncio.run(serve(application, settings, partial(_ready, settings, workers)))
+            code = asyncio.run(serve(application, settings, partial(_ready, settings, workers), workers))
         return code or workers.exit_code
 
 
@@ -115,8 +115,11 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-async def serve(application: Application, settings: Settings, ready: Callable[[], None]) -> int:
-    """Answer requests until a signal comes; calls `ready` (in a thread) when they are answered."""
+async def serve(application: Application, settings: Settings, ready: Callable[[], None], workers: Workers) -> int:
+    """Answer requests until a signal comes, and tell the workers to stop then too.
+
+    Calls `ready` (in a thread) when requests are answered.
+    """
     stop = asyncio.Event()
     _on_signals(stop.set)
     from granian.constants import HTTPModes, Interfaces  # noqa: PLC0415  (only a server needs it)
@@ -141,11 +144,13 @@ async def serve(application: Application, settings: Settings, ready: Callable[[]
     probe = _Probe(settings, ready)
     probe.start()
     started = asyncio.create_task(application.start())
+    started.add_done_callback(tell_failure)
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not stopped.done():
         logger.error("the server ended by itself: %s", serving.exception() or "no reason given")
         os._exit(1)
-    _end_in_time()
+    workers.stop()
+    _end_in_time(workers)
     probe.given_up.set()
     started.cancel()
     server.stop()  # type: ignore[no-untyped-call]
@@ -157,6 +162,12 @@ async def serve(application: Application, settings: Settings, ready: Callable[[]
     application.close()
     threads.stop()
     return 0
+
+
+def tell_failure(task: asyncio.Task[None]) -> None:
+    """Log why a task that nothing waits for has ended, if it failed."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("what runs beside the requests has ended", exc_info=error)
 
 
 def configure_logging(level: LogLevel) -> None:
@@ -198,16 +209,17 @@ def _on_signals(stop: Callable[[], object]) -> None:
             signal.signal(number, lambda _number, _frame: loop.call_soon_threadsafe(stop))
 
 
-def _end_in_time() -> None:
-    """See to it that the process is gone after STOP_LIMIT_S, whatever still hangs.
+def _end_in_time(workers: Workers) -> None:
+    """See to it that the process is gone after STOP_LIMIT_S, and its workers with it, whatever still hangs.
 
     All that was acknowledged is on disk by then, and the rest is as after a crash: nothing half done is visible.
     """
 
     def end() -> None:
         logger.warning("stopping: gave up waiting for connections that do not close")
+        workers.wait()
         logging.shutdown()
-        os._exit(0)
+        os._exit(workers.exit_code)
 
     timer = threading.Timer(STOP_LIMIT_S, end)
     timer.daemon = True

@@ -1,9 +1,9 @@
 """More than one server process on one port: the first one starts the others and ends with them.
 
 A worker is this same program, told its settings through a pipe to its standard input, so that nothing about them
-shows in an environment or in a list of processes. The pipe stays open: when it closes, because the first process
-stopped or died, the worker stops too. A worker that ends by itself ends the whole server, with exit code 1: whoever
-supervises the server restarts it whole.
+shows in an environment or in a list of processes. The pipe stays open: when it closes, because the first process was
+told to stop or died, the worker stops too. A worker that ends by itself ends the whole server, with exit code 1:
+whoever supervises the server restarts it whole.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from types import TracebackType
 from typing import IO, Self
 
@@ -35,16 +36,17 @@ class Workers:
             raise ConfigError("--workers must be 1 on Windows, where processes cannot share a port")
         self._settings = settings
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._stopping = False
+        self._stop_until: float | None = None
         self.exit_code = 0
 
     def __enter__(self) -> Self:
+        alone = msgspec.json.encode(msgspec.structs.replace(self._settings, workers=1), enc_hook=os.fspath) + b"\n"
         for _ in range(self._settings.workers - 1):
             process = subprocess.Popen(
                 [sys.executable, "-m", "xetway.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
             assert process.stdin is not None
-            process.stdin.write(msgspec.json.encode(self._settings, enc_hook=os.fspath) + b"\n")
+            process.stdin.write(alone)
             process.stdin.flush()
             self._processes.append(process)
             threading.Thread(target=self._watch, args=(process,), daemon=True).start()
@@ -56,24 +58,35 @@ class Workers:
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         process.wait()
-        if not self._stopping:
+        if self._stop_until is None:
             self.exit_code = 1
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stopping = True
+    def stop(self) -> None:
+        """Tell them to stop, and do not wait for it."""
+        if self._stop_until is not None:
+            return
+        self._stop_until = time.monotonic() + _STOP_LIMIT_S
         for process in self._processes:
             assert process.stdin is not None
             with contextlib.suppress(OSError):
                 process.stdin.close()
+
+    def wait(self) -> None:
+        """Wait for those that were told to stop, and end those that do not in time. Blocking."""
+        assert self._stop_until is not None
         for process in self._processes:
             try:
-                process.wait(_STOP_LIMIT_S)
+                process.wait(max(0, self._stop_until - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self.wait()
 
 
 def _stop_with(pipe: IO[bytes]) -> None:
@@ -103,7 +116,7 @@ def _main() -> None:
         sys.stdout.buffer.write(_READY)
         sys.stdout.buffer.flush()
 
-    leave(asyncio.run(serve(application, settings, ready)))
+    leave(asyncio.run(serve(application, settings, ready, Workers(settings))))
 
 
 if __name__ == "__main__":

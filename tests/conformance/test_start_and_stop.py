@@ -14,6 +14,7 @@ import httpx
 import pytest
 from server_process import ServerProcess, clean_environment, program, run_xetway
 
+from tests.conformance.crafted_repo import craft_repo
 from tests.conformance.raw import build, connect
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and shared ports")
@@ -132,6 +133,21 @@ def test_workers_share_the_port_and_stop_together(make_server: Callable[..., Ser
         assert httpx.get(server.url + "/health", trust_env=False).status_code == 200
     assert server.stop() == 0
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_no_worker_stays_behind_with_clients_that_do_not_read(
+    make_server: Callable[..., ServerProcess], make_token: Callable[..., str]
+) -> None:
+    server = make_server("--workers", "2")
+    repo = craft_repo(server, make_token(server.data), chunks=256)
+    pids = server.pids()
+    with contextlib.ExitStack() as held:
+        for _ in range(12):
+            link = held.enter_context(connect(server.url))
+            link.sendall(build("GET", f"/download/{repo.name}/{repo.files[0].name}"))
+            assert link.recv(12) == b"HTTP/1.1 200"
+        assert server.stop() == 0
+        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
 def test_a_worker_that_dies_ends_the_server(make_server: Callable[..., ServerProcess]) -> None:

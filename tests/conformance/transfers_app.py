@@ -21,6 +21,7 @@ from xetway.http.router import Router
 from xetway.serve import configure_logging, leave, listen_exclusively, serve
 from xetway.settings import Settings
 from xetway.web import pages
+from xetway.workers import Workers
 
 PIECE = bytes(256 * 1024)
 
@@ -112,7 +113,7 @@ def main() -> None:
         def ready() -> None:
             print(f"xetway listening on http://127.0.0.1:{settings.port}", flush=True)
 
-        leave(asyncio.run(serve(Application(router), settings, ready)))
+        leave(asyncio.run(serve(Application(router), settings, ready, Workers(settings))))
 
 
 if __name__ == "__main__":

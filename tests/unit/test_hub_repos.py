@@ -29,6 +29,18 @@ def errors(hub: HubDriver) -> list[str]:
     return fsck.run(hub.store, check, users).errors
 
 
+def test_repositories_are_made_whatever_the_listener_does(hub: HubDriver, caplog: pytest.LogCaptureFixture) -> None:
+    def fails(kind: str, name: str) -> None:
+        raise sqlite3.OperationalError(f"no room for {kind} {name}")
+
+    hub.hub.on_name = fails
+    hub.create("org/own")
+    hub.send("POST", "/api/models/org/own/duplicate", {"repository": "org/copy"})
+    hub.send("POST", "/api/repos/move", {"fromRepo": "org/copy", "toRepo": "org/moved"})
+    told = [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
+    assert told == [f"no room for model org/{name}" for name in ("own", "copy", "moved")]
+
+
 def test_create(hub: HubDriver) -> None:
     body: dict[str, Any] = {"name": "m", "organization": "ORG"}
     taken = hub.send("POST", "/api/repos/create", body, status=409).json

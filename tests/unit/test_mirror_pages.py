@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.hub_driver import put
-from tests.unit.mirror_driver import MirrorDriver, UpstreamHub
+from tests.unit.mirror_driver import Answer, MirrorDriver, UpstreamHub
 
 
 @pytest.fixture
@@ -63,6 +63,14 @@ def test_long_folders_are_shown_page_by_page(mirror: MirrorDriver, upstream: Ups
     (more,) = re.findall(r'<a href="(\?[^"]*)">more', first)
     assert len(links(first)) == 1_000
     assert links(page(mirror, "/org/m/tree/main/many" + html.unescape(more))) == ["/org/m/resolve/main/many/1000"]
+
+
+def test_a_link_that_is_no_address_is_no_error(mirror: MirrorDriver, upstream: UpstreamHub) -> None:
+    def odd(method: str, target: str, headers: dict[str, str], answer: Answer) -> Answer:
+        return answer[0], [*answer[1], ("link", '<x:////[bad?cursor=1>; rel="next"')], *answer[2:]
+
+    upstream.meddle = odd
+    assert links(page(mirror, "/org/m/tree/main/sub")) == ["/org/m/resolve/main/sub/a%20b%3C%26%3E.txt"]
 
 
 def test_pages_of_files_and_commits_lead_on(mirror: MirrorDriver) -> None:

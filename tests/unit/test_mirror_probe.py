@@ -11,6 +11,7 @@ import pytest
 from tests.unit.mirror_driver import Answer, MirrorDriver, UpstreamHub
 from xetway.mirror.build import tell_damage
 from xetway.mirror.probe import probe
+from xetway.serve import tell_failure
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_nothing_is_said_of_what_answers_one_question_as_a_hub(
 
 @pytest.mark.parametrize(
     ("status", "kind", "body"),
-    [(200, "text/html", b"<html>"), (403, "text/html", b"<html>"), (404, "application/json", b"{}"), (503, "", b"")],
+    [(200, "text/html", b"<html>"), (403, "text/html", b"<html>"), (404, "application/json", b"{}")],
 )
 def test_what_is_no_hub_is_told(
     mirror: MirrorDriver,
@@ -71,6 +72,16 @@ def test_what_is_no_hub_is_told(
     assert "http://upstream.test does not answer as a Hub does" in line
     assert f"{status} {kind}".strip() in line
     assert "--upstream" in line
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_an_upstream_in_trouble_is_not_told_to_be_no_hub(
+    mirror: MirrorDriver, upstream: UpstreamHub, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    upstream.meddle = lambda _method, _target, _headers, answer: (status, [], b"later", answer[3])
+    (line,) = warnings(mirror, caplog)
+    assert f"http://upstream.test is in trouble ({status}, {status})" in line
+    assert "--upstream" not in line
 
 
 def test_an_upstream_that_cannot_be_reached_is_told(
@@ -94,3 +105,18 @@ def test_damage_on_the_disk_is_told_once(mirror: MirrorDriver, caplog: pytest.Lo
         tell_damage(mirror.mirror)
     told = [record.getMessage() for record in caplog.records]
     assert [line.rpartition(": ")[2] for line in told] == ["chunk 3 of xorb abc", "plain file def from byte 0"]
+
+
+@pytest.mark.parametrize("error", [None, ValueError("a reason")])
+def test_a_start_that_fails_is_told(caplog: pytest.LogCaptureFixture, error: Exception | None) -> None:
+    async def start() -> None:
+        if error is not None:
+            raise error
+
+    async def run() -> None:
+        task = asyncio.create_task(start())
+        task.add_done_callback(tell_failure)
+        await asyncio.wait({task})
+
+    asyncio.run(run())
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == ([error] if error else [])

@@ -87,6 +87,14 @@ def test_the_fallback_token_is_only_from_the_environment() -> None:
         fallback_token({}, use_hf_token=True)
 
 
+@pytest.mark.parametrize("token", ["hf_secret\nhf_other", "hf_secret hf_other", "hf_sécret", "hf_secret\x00"])
+@pytest.mark.parametrize("name", ["XETWAY_UPSTREAM_TOKEN", "HF_TOKEN"])
+def test_a_fallback_token_that_cannot_be_sent_is_refused_and_not_shown(name: str, token: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is no token") as refused:
+        fallback_token({name: token}, use_hf_token=True)
+    assert "cret" not in str(refused.value)
+
+
 def test_a_caller_does_not_show_its_token() -> None:
     from tests.unit.http_driver import request
 

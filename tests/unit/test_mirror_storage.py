@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from xetway._native import Hash
+from tests.unit.hub_driver import put
+from tests.unit.mirror_driver import MirrorDriver, UpstreamHub
+from xetway._native import Cache, Hash
 from xetway.mirror import pruning
 from xetway.mirror.file_table import FileInfo, FileTable
+from xetway.mirror.holdings import Holdings
 from xetway.mirror.names import RepoKey
 from xetway.mirror.storage import Kept, Storage
 
@@ -71,6 +74,30 @@ def test_what_was_not_asked_about_for_long_is_forgotten(storage: Storage, clock:
     assert files.find("public", USED, OLD, "resolve", "x") is not None
     assert files.ref("public", USED, "a") is not None
     assert files.is_granted("public", USED, FILE)
+
+
+def test_nothing_is_forgotten_while_the_mirror_is_offline(tmp_path: Path) -> None:
+    upstream = UpstreamHub(tmp_path / "upstream")
+    upstream.driver.create("org/used")
+    upstream.driver.commit(put("x", b"1"), repo="models/org/used")
+    questions = [f"/{USED.api[1:]}{rest}" for rest in ("", "/tree/main")] + ["/org/used/resolve/main/x", "/org/used"]
+    online = MirrorDriver(tmp_path / "mirror", upstream)
+    answers = [online.get(question).body for question in questions]
+    before = rows(online.mirror.storage)
+    assert all(before[table] for table in ("answers", "files", "refs", "repos"))
+    offline = MirrorDriver(tmp_path / "mirror", upstream, offline=True)
+    offline.content.held = online.content.held
+    offline.now += 91 * DAY
+    assert [offline.get(question).body for question in questions] == answers
+    assert rows(offline.mirror.storage) == before
+
+
+def rows(storage: Storage) -> dict[str, int]:
+    tables = ("answers", "files", "grants", "listed", "refs", "repos")
+    return {
+        table: storage.read(lambda tx, table=table: tx.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # type: ignore[misc]
+        for table in tables
+    }
 
 
 def test_a_table_holds_so_many_rows_and_a_commit_is_whole_or_not_listed(
@@ -143,3 +170,81 @@ def test_a_file_that_is_no_database_is_set_aside_at_start(tmp_path: Path, caplog
     assert storage.repo(USED) is not None
     assert len(caplog.records) == 1
     assert (tmp_path / "answers.db.damaged").read_bytes().startswith(b"no database")
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> bytes:
+    """The bytes of a database that nothing was put into."""
+    folder = tmp_path / "fresh"
+    Storage(folder)
+    change(folder, "PRAGMA wal_checkpoint(TRUNCATE)")
+    return (folder / "answers.db").read_bytes()
+
+
+def flip(folder: Path, data: bytes, offset: int) -> None:
+    """Write a database with one bit of it damaged."""
+    damaged = bytearray(data)
+    damaged[offset] ^= 0x80
+    folder.mkdir()
+    (folder / "answers.db").write_bytes(damaged)
+
+
+def test_no_damaged_byte_of_the_first_page_keeps_it_from_starting(
+    tmp_path: Path, fresh: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    # The numbers at 56 to 63 are the encoding and the version of the schema; of 1570, SQLite's own words quote it.
+    for offset in {*range(0, 4096, 31), *range(56, 64), 1570}:
+        folder = tmp_path / str(offset)
+        flip(folder, fresh, offset)
+        storage = Storage(folder)
+        assert storage.repo(UNUSED) is None
+        assert storage.answer(bytes(32)) is None
+        for _ in range(2):  # the first may be what finds the damage
+            storage.keep_repo(USED, is_public=True)
+            storage.keep(bytes(32), "public", USED, Kept({}, b"x", None, 0))
+        assert storage.repo(USED) is not None, offset
+        assert storage.answer(bytes(32)) is not None, offset
+
+
+def change(folder: Path, statement: str) -> None:
+    with sqlite3.connect(folder / "answers.db") as other:
+        other.execute(statement)
+    other.close()
+
+
+def test_text_in_a_row_that_is_none_is_damage(
+    storage: Storage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(storage)
+    change(tmp_path, "UPDATE answers SET etag = CAST(x'e7ff' AS TEXT)")
+    assert storage.answer(bytes(32)) is None
+    assert "answers.db is damaged" in caplog.text
+    fill(storage)
+    assert storage.answer(bytes(32)) is not None
+
+
+@pytest.mark.parametrize("headers", ["'{'", "'[1]'", "'{\"etag\":1}'"])
+def test_an_answer_whose_headers_are_damaged_is_not_kept(storage: Storage, tmp_path: Path, headers: str) -> None:
+    fill(storage)
+    change(tmp_path, f"UPDATE answers SET headers = {headers} WHERE key = x'{bytes(32).hex()}'")
+    assert storage.answer(bytes(32)) is None
+    assert storage.answer((1).to_bytes(32)) is not None
+    fill(storage)
+    assert storage.answer(bytes(32)) is not None
+
+
+@pytest.mark.parametrize(
+    "change_name", ["UPDATE files SET path = CAST(x'e7ff' AS TEXT)", "UPDATE files SET xet = x'01'"]
+)
+def test_names_that_are_damaged_are_not_known(storage: Storage, tmp_path: Path, change_name: str) -> None:
+    show(storage, USED, OLD, "x")
+    cache = Cache(str(tmp_path))
+    assert Holdings(cache, tmp_path).has_names
+    change(tmp_path, change_name)
+    assert not Holdings(cache, tmp_path).has_names
+
+
+def test_names_in_a_file_that_cannot_be_read_are_not_known(tmp_path: Path, fresh: bytes) -> None:
+    flip(tmp_path / "mirror", fresh, 1570)
+    assert not Holdings(Cache(str(tmp_path / "mirror")), tmp_path / "mirror").has_names

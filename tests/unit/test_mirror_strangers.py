@@ -309,3 +309,45 @@ def test_a_refused_xet_token_ends_what_the_caller_was_given(
     del upstream.tokens["hf_alice"]
     mirror.get(f"/api/models/org/m/xet-read-token/{commit}", token="hf_alice", status=None)
     assert not mirror.mirror.files.knows(audience, REPO, 0), "it could be read again while the upstream is away"
+
+
+def without_visibility(method: str, target: str, headers: dict[str, str], answer: Answer) -> Answer:
+    """Answers of a Hub that says who may read a repository only where it is asked for that."""
+    if "/revision/" not in target or answer[0] != 200:
+        return answer
+    told = json.loads(answer[2])
+    if headers.get("if-none-match") == f'"{told["sha"]}"':
+        return 304, [], b"", answer[3]
+    del told["private"]
+    return 200, [("etag", f'"{told["sha"]}"')], json.dumps(told).encode(), answer[3]
+
+
+def test_a_description_that_does_not_say_who_may_read_it_is_not_shared_unasked(
+    mirror: MirrorDriver, upstream: UpstreamHub
+) -> None:
+    upstream.meddle = without_visibility
+    question = "/api/models/org/m/revision/main"
+    mirror.get("/api/models/org/m")
+    mirror.get(question)
+    upstream.driver.send("PUT", "/api/models/org/m/settings", {"private": True})
+    upstream.driver.commit(put("new.txt", b"secret"))
+    mirror.now += 200  # within what the upstream's word holds for
+    assert "new.txt" in mirror.get(question, token="hf_alice").body.decode()
+    upstream.is_down = True
+    mirror.get(question, status=502)
+    assert "new.txt" in mirror.get(question, token="hf_alice").body.decode()
+
+
+def test_a_description_that_is_unchanged_says_what_it_said(
+    mirror: MirrorDriver, upstream: UpstreamHub, commit: str
+) -> None:
+    upstream.meddle = without_visibility
+    target = f"/api/models/org/m/tree/{commit}"
+    mirror.get(target)
+    mirror.get("/api/models/org/m/revision/main")
+    upstream.driver.send("PUT", "/api/models/org/m/settings", {"private": True})
+    mirror.now += 290
+    again = mirror.get("/api/models/org/m/revision/main", token="hf_alice")
+    assert again.headers["x-xetway-cache"] == "revalidated"
+    mirror.now += 290
+    mirror.get(target, status=404)

@@ -137,10 +137,12 @@ def verify(data: str | None, as_json: bool) -> int:
 @_data
 @click.option("--to", metavar="SIZE", help="Remove the least recently used until it is no larger, such as 200GB.")
 @click.option("--older", metavar="TIME", help="Remove what was not used for so long, such as 30d.")
-@click.option("--repo", metavar="NAME", help="Remove the files of a repository that no other one shares.")
+@click.option("--repo", metavar="NAME", help="Remove the files of a repository.")
 @click.option("--all", "everything", is_flag=True, help="Remove everything.")
 def prune(data: str | None, to: str | None, older: str | None, repo: str | None, everything: bool) -> int:
     """Remove content from the cache. What is removed is fetched again when it is next asked for.
+
+    With --repo, what the mirror knows other repositories to use stays.
 
     \b
     Examples:

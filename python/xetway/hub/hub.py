@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from xetway.cas.signing import XetTokens
@@ -10,6 +11,8 @@ from xetway.hub.access import Access
 from xetway.hub.lfs import LfsUrls
 from xetway.hub.names import RepoType
 from xetway.hub.tokens import TokenStore
+
+logger = logging.getLogger("xetway")
 
 
 class Hub:
@@ -32,6 +35,13 @@ class Hub:
         self.on_name: Callable[[RepoType, str], None] | None = None
 
     def note_name(self, kind: RepoType, name: str) -> None:
-        """Tell that a repository has got a name (``namespace/name``). Blocking."""
-        if self.on_name is not None:
+        """Tell that a repository has got a name (``namespace/name``). Blocking.
+
+        Raises nothing, whatever the listener does: the repository is there by now.
+        """
+        if self.on_name is None:
+            return
+        try:
             self.on_name(kind, name)
+        except Exception:
+            logger.exception("%s %s has got its name, and what else is called so is not known", kind, name)

@@ -144,7 +144,7 @@ class Answers:
         if answer.status == 304 and kept is not None:
             await run(self._storage.confirm, key)
             if question.repo is not None and question.about == "description":
-                await self._visibility.confirm(question.repo)
+                await self._visibility.learn(question.repo, kept.body)
             now = msgspec.structs.replace(kept, checked_at=self._storage.now_s())
             return self._served(now, "revalidated", audience)
         if answer.status != 200:
@@ -174,8 +174,7 @@ class Answers:
 
     async def _keep(self, question: Question, caller: Caller, audience: str, answer: Answer) -> Answered:
         body, repo = answer.body, question.repo
-        if question.about == "description" and repo is not None:
-            await self._visibility.learn(repo, body)
+        if question.about == "description" and repo is not None and await self._visibility.learn(repo, body):
             audience, _ = await self._visibility.guess(repo, caller)
         elif repo is not None and audience == PUBLIC:
             audience = await self._visibility.audience_of_news(repo, caller)

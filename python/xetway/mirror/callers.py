@@ -102,19 +102,28 @@ def own_token(request: Request) -> str | None:
     token = bearer(request)
     if token is None or token.startswith(_OUR_TOKENS) or len(token) > _MAX_TOKEN_CHARS:
         return None
-    return token if all("!" <= character <= "~" for character in token) else None
+    return token if _can_be_sent(token) else None
 
 
 def fallback_token(environment: Mapping[str, str], *, use_hf_token: bool) -> str | None:
     """The token for callers without one, where it is configured: only ever from the environment.
 
     Raises:
-        ConfigError: HF_TOKEN is to be used and is not set.
+        ConfigError: HF_TOKEN is to be used and is not set, or what is set cannot be a token.
     """
-    given = environment.get("XETWAY_UPSTREAM_TOKEN", "").strip()
-    if given or not use_hf_token:
-        return given or None
-    token = environment.get("HF_TOKEN", "").strip()
-    if not token:
-        raise ConfigError("--use-hf-token (or XETWAY_USE_HF_TOKEN) is set, and HF_TOKEN is not")
-    return token
+    name = "XETWAY_UPSTREAM_TOKEN"
+    token = environment.get(name, "").strip()
+    if use_hf_token and not token:
+        name = "HF_TOKEN"
+        token = environment.get(name, "").strip()
+        if not token:
+            raise ConfigError("--use-hf-token (or XETWAY_USE_HF_TOKEN) is set, and HF_TOKEN is not")
+    if not _can_be_sent(token):
+        raise ConfigError(
+            f"{name} is no token: it may hold only ASCII letters, digits and signs, no spaces or newlines"
+        )
+    return token or None
+
+
+def _can_be_sent(token: str) -> bool:
+    return all("!" <= character <= "~" for character in token)

@@ -64,7 +64,8 @@ class Holdings:
         self._names: dict[_Content, set[str]] = {}
         try:
             self._names = _names(folder / "answers.db")
-        except sqlite3.Error:
+        except (sqlite3.Error, ValueError):
+            # Text, or a hash, that is damaged is none.
             self.has_names = False
 
     def files(self, entries: Sequence[Entry]) -> list[HeldFile]:

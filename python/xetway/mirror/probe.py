@@ -8,7 +8,7 @@ import msgspec
 
 from xetway.http.errors import describe
 from xetway.mirror.mirror import Mirror
-from xetway.mirror.upstream import Answer
+from xetway.mirror.upstream import TROUBLE, Answer
 
 logger = logging.getLogger("xetway")
 
@@ -18,17 +18,18 @@ _WANTS_TOKEN = frozenset({401, 403, 429})
 
 
 async def probe(mirror: Mirror) -> None:
-    """Warn, once, if the upstream cannot be reached or is no Hub; nothing is asked when offline."""
+    """Warn, once, if the upstream cannot be reached, is in trouble or is no Hub; nothing is asked when offline."""
     upstream = mirror.upstream
     if upstream.offline:
         return
     caller = mirror.callers.again(None)
-    heard = []
+    heard, in_trouble = [], False
     try:
         for target in _QUESTIONS:
             answer = await upstream.ask(caller, "GET", target)
             if _is_of_a_hub(answer):
                 return
+            in_trouble |= answer.status in TROUBLE
             heard.append(f"{answer.status} {answer.headers.get('content-type', '')[:50]}".strip())
     except (ConnectionError, TimeoutError) as error:
         logger.warning(
@@ -36,6 +37,13 @@ async def probe(mirror: Mirror) -> None:
             "the network and its proxy (HTTPS_PROXY)",
             upstream.url,
             describe(error),
+        )
+        return
+    if in_trouble:
+        logger.warning(
+            "the upstream %s is in trouble (%s): meanwhile only what is cached is served",
+            upstream.url,
+            ", ".join(heard),
         )
         return
     logger.warning(

@@ -2,7 +2,7 @@
 
 Answers are bounded by what they take, the least recently used go first. Rows about repositories and files go when the
 upstream was not asked about their repository for 90 days, and the oldest when there are more than a million in a table.
-Nothing goes while the mirror is offline, because nothing comes then.
+Anything goes only when the upstream told something new, so nothing goes while the mirror is offline.
 """
 
 from __future__ import annotations

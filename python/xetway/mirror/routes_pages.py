@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode
 
 import msgspec
 
@@ -76,7 +76,7 @@ class Pages:
             raise bad_answer(str(error)) from None
         links = page_links(answered.headers.get("link", ""), "", self._mirror.upstream)
         following = next((link[1 : link.index(">")] for link in links if link.endswith('rel="next"')), "")
-        cursors = parse_qs(urlsplit(following).query).get("cursor")
+        cursors = parse_qs(following.partition("?")[2]).get("cursor")
         return entries, urlencode({"cursor": cursors[0]}) if cursors else None
 
     async def blob(self, request: Request) -> Response:

@@ -20,6 +20,7 @@ from typing import TypeVar
 import msgspec
 
 from xetway.db import Database
+from xetway.errors import ConfigError
 from xetway.mirror.callers import PUBLIC
 from xetway.mirror.names import RepoKey
 from xetway.mirror.pruning import prune_answers, prune_rows
@@ -33,7 +34,10 @@ _USED_INTERVAL_S = 3600
 _PRUNE_INTERVAL = 256
 # The same for what grows slowly, in time.
 _PRUNE_ROWS_INTERVAL_S = 3600
-_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+# SQL is constant here: what it names and a file has not (SQLITE_ERROR) was there once.
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
+# What SQLite says of a damaged file may quote it, and then Python cannot read it.
+_FAILURES = (sqlite3.DatabaseError, UnicodeDecodeError)
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -74,8 +78,9 @@ class Storage:
         self._prune_rows_at = 0
         try:
             self._db = self._open()
-        except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
+        except (*_FAILURES, ConfigError) as error:
+            # A schema of a later version is no reason to stop: this is a copy, or the number is damaged.
+            if not (isinstance(error, ConfigError) or _is_damage(error)):
                 raise
             self._move_away(str(error))
             self._db = self._open()
@@ -93,7 +98,7 @@ class Storage:
         for companion in ("-wal", "-shm"):
             self._path.with_name(self._path.name + companion).unlink(missing_ok=True)
 
-    def _renew(self, damaged: Database, error: sqlite3.DatabaseError) -> None:
+    def _renew(self, damaged: Database, error: Exception) -> None:
         """Begin a new file in place of a damaged one, unless another thread has done so."""
         with self._renewing:
             if self._db is damaged:
@@ -107,7 +112,7 @@ class Storage:
         try:
             with db.read() as tx:
                 return look(tx)
-        except sqlite3.DatabaseError as error:
+        except _FAILURES as error:
             if not _is_damage(error):
                 raise
             self._renew(db, error)
@@ -120,20 +125,17 @@ class Storage:
         stack, db = ExitStack(), self._db
         try:
             tx = stack.enter_context(db.write())
-        except sqlite3.DatabaseError as error:
+        except _FAILURES as error:
             self._not_kept(db, error)
             yield None
             return
         try:
             with stack:
                 yield tx
-                if self.now_s() >= self._prune_rows_at:
-                    self._prune_rows_at = self.now_s() + _PRUNE_ROWS_INTERVAL_S
-                    prune_rows(tx, self.now_s())
-        except sqlite3.DatabaseError as error:
+        except _FAILURES as error:
             self._not_kept(db, error)
 
-    def _not_kept(self, db: Database, error: sqlite3.DatabaseError) -> None:
+    def _not_kept(self, db: Database, error: Exception) -> None:
         if _is_damage(error):
             self._renew(db, error)
         elif isinstance(error, sqlite3.OperationalError):
@@ -152,7 +154,12 @@ class Storage:
             with self.write() as tx:
                 if tx is not None:
                     tx.execute("UPDATE answers SET used_at = ? WHERE key = ?", (now, key))
-        return Kept(msgspec.json.decode(row[0], type=dict[str, str]), row[1], row[2], row[3])
+        try:
+            headers = msgspec.json.decode(row[0], type=dict[str, str])
+        except msgspec.DecodeError:
+            # Damaged where SQLite cannot see it; the next answer takes its place.
+            return None
+        return Kept(headers, row[1], row[2], row[3])
 
     def keep(self, key: bytes, audience: str, repo: RepoKey | None, kept: Kept) -> None:
         """Keep an answer, in place of the one before."""
@@ -178,6 +185,13 @@ class Storage:
             if self._until_prune <= 0:
                 self._until_prune = _PRUNE_INTERVAL
                 prune_answers(tx)
+            self._prune_rows(tx)
+
+    def _prune_rows(self, tx: sqlite3.Connection) -> None:
+        """Forget what is old, now and then. For what brings news alone: reading must not forget anything."""
+        if self.now_s() >= self._prune_rows_at:
+            self._prune_rows_at = self.now_s() + _PRUNE_ROWS_INTERVAL_S
+            prune_rows(tx, self.now_s())
 
     def confirm(self, key: bytes) -> None:
         """Note that the upstream said the answer still holds."""
@@ -205,6 +219,7 @@ class Storage:
                     "INSERT OR REPLACE INTO repos (repo, is_public, checked_at) VALUES (?, ?, ?)",
                     (repo.text, is_public, self.now_s()),
                 )
+                self._prune_rows(tx)
 
     def hide_repo(self, repo: RepoKey) -> None:
         """Note that a repository is not known to be public any more."""
@@ -223,5 +238,9 @@ class Storage:
                     tx.execute(f"DELETE FROM {table} WHERE audience = ? AND repo = ?", (audience, repo.text))
 
 
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF in _DAMAGE
+def _is_damage(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        # Python's own: it could not decode a text, SQLite's or one in a row.
+        return isinstance(error, (UnicodeDecodeError, sqlite3.OperationalError))
+    return code & 0xFF in _DAMAGE

@@ -82,20 +82,13 @@ class Visibility:
         return self._under(state, caller), holds or self._upstream.offline
 
     async def learn(self, repo: RepoKey, body: bytes) -> bool:
-        """Take a repository's visibility from its description, if that has it; returns whether it is public."""
+        """Take a repository's visibility from its description, if that has it; returns whether it has."""
         is_public = described_as_public(repo, body)
         if is_public is None:
             return False
         self._remember(repo, RepoState(is_public, self._storage.now_s()))
         await run(lambda: self._storage.keep_repo(repo, is_public=is_public))
-        return is_public
-
-    async def confirm(self, repo: RepoKey) -> None:
-        """Note that the upstream said that nothing changed."""
-        state = await self.state(repo)
-        if state is not None:
-            self._remember(repo, RepoState(state.is_public, self._storage.now_s()))
-            await run(lambda: self._storage.keep_repo(repo, is_public=state.is_public))
+        return True
 
     async def refused(self, repo: RepoKey, caller: Caller, status: int) -> None:
         """Note that the upstream refused a caller: a repository that is refused to anybody at all is not public.
