@@ -26,6 +26,8 @@ def finish(server: ServerProcess, secrets: list[str]) -> None:
     if server.process.poll() is None:
         code = server.stop()
         assert code == 0, f"the server stopped with exit code {code}:\n{server.log}"
+    else:
+        server.stop()
     assert "Traceback" not in server.log, server.log
     assert "panicked" not in server.log, server.log
     for secret in secrets:
