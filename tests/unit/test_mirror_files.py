@@ -205,3 +205,16 @@ def test_a_large_file_without_a_digest_is_refused(mirror: MirrorDriver, upstream
 
     upstream.meddle = without
     assert mirror.get("/org/m/resolve/main/a.txt", status=502).json["code"] == "unverifiable_file"
+
+
+def test_a_length_lost_on_the_way_is_not_taken_for_an_empty_file(mirror: MirrorDriver, upstream: UpstreamHub) -> None:
+    def without_length(method: str, target: str, headers: dict[str, str], answer: Answer) -> Answer:
+        kept = [pair for pair in answer[1] if pair[0] not in {"content-length", "x-linked-size"}]
+        return answer[0], [*kept, ("content-length", "0")] if method == "HEAD" else answer[1], answer[2], answer[3]
+
+    upstream.meddle = without_length
+    for name in ("a.txt", "w.bin"):
+        got = mirror.get(f"/org/m/resolve/main/{name}", status=502)
+        assert got.json["code"] == "bad_upstream_answer"
+    upstream.meddle = None
+    assert mirror.get("/org/m/resolve/main/a.txt").body == b"hello"

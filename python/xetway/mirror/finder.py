@@ -18,7 +18,7 @@ import msgspec
 
 from xetway.errors import NotFoundError
 from xetway.http.threads import run
-from xetway.hub.names import is_oid
+from xetway.hub.names import is_oid, is_sha256
 from xetway.mirror.answers import CacheWord
 from xetway.mirror.callers import PUBLIC, Caller
 from xetway.mirror.counters import Counters
@@ -31,6 +31,11 @@ from xetway.mirror.storage import Storage
 from xetway.mirror.upstream import MAX_REDIRECTS, REDIRECTS, TROUBLE, Answer, Upstream, bad_answer, not_cached
 from xetway.mirror.visibility import RECHECK_S, Visibility
 
+# The git blob id and the SHA-256 of nothing: content of no bytes is not looked at again.
+_EMPTY = {
+    "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+}
 _ETAG = re.compile(r'\s*(?:W/)?"?([^"]*)"?\s*')
 
 
@@ -205,10 +210,14 @@ class Finder:
             size_text = headers.get("content-length")
         if size_text is None or not (size_text.isascii() and size_text.isdigit() and len(size_text) < 19):
             raise bad_answer(f"no size for {path}")
+        size = int(size_text)
+        if size == 0 and (is_oid(etag) or is_sha256(etag)) and etag not in _EMPTY:
+            # Some who stand between leave nothing of the length of an answer without a body.
+            raise bad_answer(f"an empty {path} with the digest of another")
         return FileInfo(
             commit,
             path,
-            int(size_text),
+            size,
             etag,
             is_linked=linked is not None or "x-linked-size" in headers,
             xet=xet_of(headers.get("x-xet-hash")),
