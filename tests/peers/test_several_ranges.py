@@ -50,7 +50,7 @@ def test_our_client_asks_for_one_range_at_a_time_where_it_must(
     if manner == "parts":
         assert (several, len(asked)) == (3, 3)
     else:
-        # Each of the requests for several that were under way when the first one failed; after a 403 with a new URL too.
+        # Those for several that were under way when the first one failed; after a 403 once more, with a new URL.
         assert 1 <= several <= (6 if manner == "403" else 3)
         assert len(asked) == several + RANGES
 
