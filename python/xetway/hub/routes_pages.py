@@ -17,13 +17,13 @@ from xetway.http.router import Route
 from xetway.hub.answers import iso_date
 from xetway.hub.history import Commit, get_commit
 from xetway.hub.hub import Hub
-from xetway.hub.names import PREFIXES, REPO_TYPES, is_reserved, normalize_path
+from xetway.hub.names import REPO_TYPES, is_reserved, normalize_path
 from xetway.hub.objects import get_blobs
 from xetway.hub.repos import Repo
 from xetway.hub.revisions import resolve
 from xetway.hub.routes_base import RepoRoutes
 from xetway.hub.trees import entry_not_found, find_entry, walk
-from xetway.web.repo_pages import address, link, listing, repo_page, row, trail, usage
+from xetway.web.repo_pages import address, link, listing, page_routes, repo_page, row, trail, usage
 
 _PAGE_ENTRIES = 1_000
 
@@ -90,9 +90,4 @@ def routes(hub: Hub) -> Iterable[Route]:
     """Every route of this module."""
     for kind in REPO_TYPES:
         of = Pages(hub, kind)
-        repo = f"/{PREFIXES[kind]}{{namespace}}/{{name}}"
-        yield "GET|HEAD", repo, of.tree
-        yield "GET|HEAD", repo + "/tree/{revision}", of.tree
-        yield "GET|HEAD", repo + "/tree/{revision}/{path...}", of.tree
-        yield "GET|HEAD", repo + "/blob/{revision}/{path...}", of.blob
-        yield "GET|HEAD", repo + "/commit/{revision}", of.commit
+        yield from page_routes(kind, tree=of.tree, blob=of.blob, commit=of.commit)

@@ -17,7 +17,7 @@ from xetway.mirror.mirror import Mirror
 from xetway.mirror.names import RepoKey, is_commit, repo_of, segment
 from xetway.mirror.replies import page_links
 from xetway.mirror.upstream import bad_answer
-from xetway.web.repo_pages import address, listing, repo_page, row, trail, usage
+from xetway.web.repo_pages import address, listing, page_routes, repo_page, row, trail, usage
 
 
 class _Description(msgspec.Struct):
@@ -96,9 +96,4 @@ def routes(mirror: Mirror) -> Iterable[Route]:
     """The routes of this module, which stand behind those of hosted repositories."""
     for kind in REPO_TYPES:
         of = Pages(mirror, kind)
-        repo = f"/{PREFIXES[kind]}{{namespace}}/{{name}}"
-        yield "GET|HEAD", repo, of.tree
-        yield "GET|HEAD", repo + "/tree/{revision}", of.tree
-        yield "GET|HEAD", repo + "/tree/{revision}/{path...}", of.tree
-        yield "GET|HEAD", repo + "/blob/{revision}/{path...}", of.blob
-        yield "GET|HEAD", repo + "/commit/{revision}", of.commit
+        yield from page_routes(kind, tree=of.tree, blob=of.blob, commit=of.commit)

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import html
 import shlex
+from collections.abc import Iterable
 from urllib.parse import quote
 
 from xetway.http.response import Response
+from xetway.http.router import Handler, Route
+from xetway.hub.names import PREFIXES, RepoType
 from xetway.web.pages import page
+
+
+def page_routes(kind: RepoType, *, tree: Handler, blob: Handler, commit: Handler) -> Iterable[Route]:
+    """Where the pages of one type of repositories are."""
+    repo = f"/{PREFIXES[kind]}{{namespace}}/{{name}}"
+    yield "GET|HEAD", repo, tree
+    yield "GET|HEAD", repo + "/tree/{revision}", tree
+    yield "GET|HEAD", repo + "/tree/{revision}/{path...}", tree
+    yield "GET|HEAD", repo + "/blob/{revision}/{path...}", blob
+    yield "GET|HEAD", repo + "/commit/{revision}", commit
 
 
 def repo_page(name: str, trail: str, content: str) -> Response:
