@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from xetway import __version__
+from xetway.cli.bench import bench
 from xetway.cli.cache import cache
 from xetway.cli.download import download
 from xetway.cli.download_hash import download_hash
@@ -83,7 +84,7 @@ def serve(open_: bool | None, **options: str | bool | None) -> None:
     leave(run(settings))
 
 
-for command in (token, download, download_hash, upload, prefetch, cache, fsck, gc):
+for command in (token, download, download_hash, upload, prefetch, cache, fsck, gc, bench):
     xetway.add_command(command)
 
 

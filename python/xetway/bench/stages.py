@@ -1,0 +1,195 @@
+"""The stages that are measured, each on any number of threads at the same time.
+
+`InMemory` works on windows of the file, reading it between the timed parts; `InFiles` on the file and a store.
+The first pass over both checks every answer against another way to get it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xetway import _native
+from xetway.bench.source import Crew, Source, split
+from xetway.bench.timing import Sample, Stopwatch
+from xetway.errors import IntegrityError
+from xetway.xet import Hash, Scheme, choose_scheme, compress, decompress
+
+if TYPE_CHECKING:
+    from xetway._native import XorbStore
+
+MEMORY_STAGES = ("chunk", "compress", "decompress")
+FILE_STAGES = ("hash", "publish", "reconstruct")
+STAGES = ("chunk", "hash", "compress", "decompress", "publish", "reconstruct")
+PIECE_BYTES = 4 * 1024 * 1024
+_UNEVEN_BYTES = 1_000_003
+
+Payload = tuple[bytes, Scheme, int]
+Stored = tuple[Hash, int, bytes]
+
+
+class InMemory:
+    """Chunk boundaries, compression and decompression of what is in memory."""
+
+    def __init__(self, source: Source, stages: Collection[str]) -> None:
+        self._source = source
+        self._stages = [stage for stage in MEMORY_STAGES if stage in stages]
+        self.stored_bytes = 0
+
+    def run(self, crew: Crew, *, check: bool) -> dict[str, Sample]:
+        """Measure the stages once over the whole file."""
+        watches = {stage: Stopwatch() for stage in MEMORY_STAGES}
+        self.stored_bytes = 0
+        for window in self._source.windows() if self._stages else ():
+            if "chunk" in self._stages:
+                self._chunk(window, crew, watches["chunk"], check=check)
+            if self._stages != ["chunk"]:
+                self._code(window, crew, watches["compress"], watches["decompress"], check=check)
+        return {stage: watches[stage].sample() for stage in self._stages}
+
+    def _chunk(self, window: memoryview, crew: Crew, watch: Stopwatch, *, check: bool) -> None:
+        parts = [window[start:end] for start, end in split(len(window), crew.threads)]
+        with watch:
+            found = crew.map(_native.chunk_boundaries, parts)
+        watch.count(len(window))
+        if check:
+            _must_be_equal("chunk", found, [_boundaries_in_pieces(part) for part in parts])
+
+    def _code(
+        self, window: memoryview, crew: Crew, compressing: Stopwatch, decompressing: Stopwatch, *, check: bool
+    ) -> None:
+        chunks, at = [], 0
+        for _, length in _native.hash_chunks(window):
+            chunks.append(window[at : at + length])
+            at += length
+        groups = [chunks[start:end] for start, end in split(len(chunks), crew.threads)]
+        with compressing:
+            packed = crew.map(_compress_all, groups)
+        compressing.count(len(window))
+        self.stored_bytes += sum(min(len(payload), size) for group in packed for payload, _, size in group)
+        if "decompress" not in self._stages and not check:
+            return
+        with decompressing:
+            plain = crew.map(_decompress_all, packed)
+        decompressing.count(len(window))
+        if check:
+            _must_be_equal("decompress", [part for group in plain for part in group], chunks)
+
+
+class InFiles:
+    """The hash of the file, its way into a store, and back out of it."""
+
+    def __init__(self, source: Source, stages: Collection[str], folder: Path) -> None:
+        self._source = source
+        self._stages = [stage for stage in FILE_STAGES if stage in stages]
+        self._folder = folder
+
+    def run(self, crew: Crew, *, check: bool) -> dict[str, Sample]:
+        """Measure the stages once over the whole file."""
+        watches = {stage: Stopwatch() for stage in FILE_STAGES}
+        if "hash" in self._stages:
+            self._hash(crew, watches["hash"], check=check)
+        if self._stages not in ([], ["hash"]):
+            with tempfile.TemporaryDirectory(dir=self._folder) as place:
+                self._store(Path(place), crew, watches["publish"], watches["reconstruct"], check=check)
+        return {stage: watches[stage].sample() for stage in self._stages}
+
+    def _hash(self, crew: Crew, watch: Stopwatch, *, check: bool) -> None:
+        with watch:
+            found = crew.map(_native.hash_file, [self._source.path] * crew.threads)
+        watch.count(self._source.size * crew.threads)
+        if check:
+            expected = (_hash_in_pieces(self._source, 0, self._source.size), self._source.size)
+            _must_be_equal("hash", found, [expected] * crew.threads)
+
+    def _store(self, place: Path, crew: Crew, publishing: Stopwatch, rebuilding: Stopwatch, *, check: bool) -> None:
+        parts = split(self._source.size, crew.threads)
+        with publishing:
+            store = _native.XorbStore(place / "store")
+            stored = crew.map(lambda part: _publish(store, self._source, part, crew), parts)
+        publishing.count(self._source.size)
+        if check:
+            found = [file for file, _, _ in stored]
+            _must_be_equal("publish", found, [_hash_in_pieces(self._source, *part) for part in parts])
+        if "reconstruct" not in self._stages:
+            return
+        targets = [place / f"rebuilt-{number}" for number in range(len(stored))]
+        with rebuilding:
+            crew.map(lambda job: _rebuild(store, *job, crew), list(zip(stored, targets, strict=True)))
+        rebuilding.count(self._source.size)
+        if check:
+            for part, target in zip(parts, targets, strict=True):
+                _must_be_the_same_bytes(self._source, part, target)
+
+
+def _boundaries_in_pieces(data: memoryview) -> bytes:
+    chunker = _native.Chunker()
+    pieces = (data[at : at + _UNEVEN_BYTES] for at in range(0, len(data), _UNEVEN_BYTES))
+    return b"".join(chunker.update(piece) for piece in pieces) + chunker.finish()
+
+
+def _hash_in_pieces(source: Source, start: int, end: int) -> Hash:
+    """The hash of bytes [start, end), from chunks that were each cut and hashed by a call of their own."""
+    chunks: list[tuple[Hash, int]] = []
+    chunker, kept, done = _native.Chunker(), bytearray(), 0
+    for piece in source.windows(start, end, _UNEVEN_BYTES):
+        kept += piece
+        done = _take(chunker.update(piece), kept, done, chunks)
+    _take(chunker.finish(), kept, done, chunks)
+    return _native.file_hash(chunks)
+
+
+def _take(ends: bytes, kept: bytearray, done: int, chunks: list[tuple[Hash, int]]) -> int:
+    for at in range(0, len(ends), 8):
+        length = int.from_bytes(ends[at : at + 8], "little") - done
+        chunks.append((_native.chunk_hash(kept[:length]), length))
+        del kept[:length]
+        done += length
+    return done
+
+
+def _compress_all(chunks: Sequence[memoryview]) -> list[Payload]:
+    packed = []
+    for chunk in chunks:
+        scheme = choose_scheme(chunk)
+        packed.append((compress(chunk, scheme), scheme, len(chunk)))
+    return packed
+
+
+def _decompress_all(packed: Sequence[Payload]) -> list[bytes]:
+    return [decompress(payload, scheme, size) for payload, scheme, size in packed]
+
+
+def _publish(store: XorbStore, source: Source, part: tuple[int, int], crew: Crew) -> Stored:
+    ingest = store.ingest()
+    for piece in source.windows(*part, PIECE_BYTES):
+        crew.go_on()
+        ingest.write(piece)
+    file, size, _, terms, xorbs = ingest.finish()
+    for _, writer, *_ in xorbs:
+        writer.publish()
+    return file, size, terms
+
+
+def _rebuild(store: XorbStore, stored: Stored, target: Path, crew: Crew) -> None:
+    _, size, terms = stored
+    reader = store.open_file(terms, 0, size)
+    with target.open("wb", buffering=0) as file:
+        while piece := reader.read():
+            crew.go_on()
+            file.write(piece)
+
+
+def _must_be_the_same_bytes(source: Source, part: tuple[int, int], target: Path) -> None:
+    start, end = part
+    rebuilt = Source(source.name, target, target.stat().st_size)
+    _must_be_equal("reconstruct", rebuilt.size, end - start)
+    for one, other in zip(source.windows(*part), rebuilt.windows(), strict=True):
+        _must_be_equal("reconstruct", one, other)
+
+
+def _must_be_equal(stage: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise IntegrityError(f"{stage} gave another answer than expected; nothing is timed", code="bench_check")
