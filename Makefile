@@ -7,6 +7,7 @@ FUZZ_SECONDS ?= 60
 TORCH ?= 1
 FAULT_RUNS ?= 25
 SOAK_MINUTES ?= 10
+BENCH_MIB ?= 1024
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test quick nightly faults soak bench build fmt lint fuzz coverage deny wheel clean python
@@ -43,7 +44,11 @@ faults: build ## every fault between the mirror and its upstream, each FAULT_RUN
 soak: build ## SOAK_MINUTES of mixed load and faults on a mirror: no leak, nothing stuck, no wrong byte
 	@$(VENV_PYTHON) scripts/soak.py --minutes $(SOAK_MINUTES)
 
-bench: build ## measure our client against hf_xet, and the mirror against none; writes benches/results/
+bench: build ## everything against its peers: benches/results/, docs/benchmarks.md; each bench runs alone too
+	@$(VENV_PYTHON) -m pytest benches/bench_codec.py --size-mib $(BENCH_MIB)
+	@$(VENV_PYTHON) benches/bench_kernels.py
+	@$(VENV_PYTHON) benches/goals.py
+	@$(VENV_PYTHON) benches/plots.py
 	@$(VENV_PYTHON) benches/bench_download.py
 	@$(VENV_PYTHON) benches/bench_mirror.py
 

@@ -109,6 +109,7 @@ def main() -> None:
     parser.add_argument("--size-mib", type=int, default=1024, help="size of the file (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="timed downloads of each (default: %(default)s)")
     parser.add_argument("--name", default="download", help="of the files in results/ (default: %(default)s)")
+    parser.add_argument("--results", type=Path, help="folder for the result (default: results/)")
     parser.add_argument("--child", nargs=2, metavar=("CLIENT", "TASK"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.child:
@@ -130,7 +131,14 @@ def main() -> None:
         f"Peak memory of the server: {data['server_peak_rss_mib']:.0f} MiB."
     )
     around = circumstances("hf_xet")
-    write(chosen.name, "Download: xetway against hf_xet", around, {**data, "medians": medians, "ratio": ratio}, text)
+    write(
+        chosen.name,
+        "Download: xetway against hf_xet",
+        around,
+        {**data, "medians": medians, "ratio": ratio},
+        text,
+        chosen.results,
+    )
 
 
 if __name__ == "__main__":

@@ -182,6 +182,7 @@ def main() -> None:
     parser.add_argument("--size-mib", type=int, default=1024, help="size of the file (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="timed downloads of each (default: %(default)s)")
     parser.add_argument("--link-mbit", type=int, default=1000, help="speed of the link (default: %(default)s)")
+    parser.add_argument("--results", type=Path, help="folder for the result (default: results/)")
     parser.add_argument("--child", metavar="FOLDER", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.child:
@@ -196,7 +197,7 @@ def main() -> None:
         f"## The hub behind a link of {chosen.link_mbit} Mbit/s\n\n{summary(data['link'])}"
     )
     around = circumstances("huggingface_hub", "hf_xet")
-    write("mirror", "Mirror: hf download direct, cold and warm", around, data, text)
+    write("mirror", "Mirror: hf download direct, cold and warm", around, data, text, chosen.results)
 
 
 if __name__ == "__main__":

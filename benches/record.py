@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import xetway
+from xetway.bench.machine import describe
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benches" / "results"
@@ -26,13 +27,16 @@ GIB = 1024 * MIB
 def circumstances(*packages: str) -> dict[str, Any]:
     """Date, commit, machine, versions, and the command."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    machine = describe()
     dirty = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=False)
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "commit": commit.stdout.strip()[:12] + ("+changes" if dirty.stdout.strip() else ""),
-        "cpu": cpu_model(),
-        "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.release()}",
+        "cpu": machine.cpu,
+        "flags": machine.flags,
+        "cores": machine.cores,
+        "memory_bytes": machine.memory_bytes,
+        "system": machine.system,
         "versions": {
             "python": platform.python_version(),
             "xetway": xetway.__version__,
@@ -40,14 +44,6 @@ def circumstances(*packages: str) -> dict[str, Any]:
         },
         "command": " ".join(["python", f"benches/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
     }
-
-
-def cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
@@ -99,10 +95,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(lines)
 
 
-def write(name: str, title: str, around: Mapping[str, Any], data: Mapping[str, Any], text: str) -> None:
+def write(
+    name: str, title: str, around: Mapping[str, Any], data: Mapping[str, Any], text: str, folder: Path | None = None
+) -> None:
     """Write results/NAME.json and results/NAME.md, and print the latter."""
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps({**around, **data}, indent=1) + "\n", encoding="utf-8")
+    folder = folder or RESULTS
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps({**around, **data}, indent=1) + "\n", encoding="utf-8")
     versions = ", ".join(f"{package} {version}" for package, version in around["versions"].items())
     machine = f"{around['cpu']} ({around['cores']} cores), {around['system']}"
     lines = [
@@ -114,5 +113,5 @@ def write(name: str, title: str, around: Mapping[str, Any], data: Mapping[str, A
         text,
     ]
     page = "\n".join(lines) + "\n"
-    (RESULTS / f"{name}.md").write_text(page, encoding="utf-8")
+    (folder / f"{name}.md").write_text(page, encoding="utf-8")
     print(page, flush=True)

@@ -10,13 +10,17 @@ import re
 import subprocess
 from pathlib import Path
 
+import goals
+import plots
 import pytest
+from record import RESULTS
 from server_process import program
 from toolchain import ROOT
 
 import xetway
 
 DOCUMENTS = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
+PAGES = [*DOCUMENTS, *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -27,7 +31,7 @@ def blocks(path: Path, *languages: str) -> list[str]:
 def commands(first_word: str) -> set[tuple[str, ...]]:
     """All commands in the documents' shell blocks that start with this word, split at blanks."""
     found = set()
-    for path in DOCUMENTS:
+    for path in PAGES:
         for body in blocks(path, "sh", "bash", "console"):
             for line in body.replace("\\\n", " ").splitlines():
                 words = line.split("#")[0].replace("$(", " ").replace(")", " ").split()
@@ -85,7 +89,7 @@ def test_help_is_good_to_read() -> None:
         assert text.splitlines()[2].strip(), f"{words} does not say what it does"
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_inside_the_project_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", path.read_text(encoding="utf-8")):
         assert target.startswith(("http:", "https:", "mailto:")) or (path.parent / target).exists(), target
@@ -126,3 +130,13 @@ def test_results_stand_behind_every_figure_of_speed() -> None:
     for path in DOCUMENTS:
         for line in path.read_text(encoding="utf-8").splitlines():
             assert not claim.search(line) or "results/" in line, f"{path.name}: {line}"
+
+
+def test_benchmarks_page_and_its_figures_are_made_of_the_results() -> None:
+    if not (RESULTS / "codec.json").is_file():
+        assert not list((ROOT / "docs").glob("*")), "there are figures without results"
+        return
+    results = goals.read(RESULTS)
+    made = plots.figures(*results[:2]) | {"benchmarks.md": plots.document(*results)}
+    assert {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").iterdir()} == made
+    assert (RESULTS / "goals.md").read_text(encoding="utf-8") == goals.page(*results)

@@ -108,7 +108,7 @@ class InFiles:
         parts = split(self._source.size, crew.threads)
         with publishing:
             store = _native.XorbStore(place / "store")
-            stored = crew.map(lambda part: _publish(store, self._source, part, crew), parts)
+            stored = crew.map(lambda part: publish(store, self._source, part, crew), parts)
         publishing.count(self._source.size)
         if check:
             found = [file for file, _, _ in stored]
@@ -117,7 +117,7 @@ class InFiles:
             return
         targets = [place / f"rebuilt-{number}" for number in range(len(stored))]
         with rebuilding:
-            crew.map(lambda job: _rebuild(store, *job, crew), list(zip(stored, targets, strict=True)))
+            crew.map(lambda job: rebuild(store, *job, crew), list(zip(stored, targets, strict=True)))
         rebuilding.count(self._source.size)
         if check:
             for part, target in zip(parts, targets, strict=True):
@@ -162,10 +162,12 @@ def _decompress_all(packed: Sequence[Payload]) -> list[bytes]:
     return [decompress(payload, scheme, size) for payload, scheme, size in packed]
 
 
-def _publish(store: XorbStore, source: Source, part: tuple[int, int], crew: Crew) -> Stored:
+def publish(store: XorbStore, source: Source, part: tuple[int, int], crew: Crew | None = None) -> Stored:
+    """Store a part of a file, durably; returns its hash, its size and its terms."""
     ingest = store.ingest()
     for piece in source.windows(*part, PIECE_BYTES):
-        crew.go_on()
+        if crew is not None:
+            crew.go_on()
         ingest.write(piece)
     file, size, _, terms, xorbs = ingest.finish()
     for _, writer, *_ in xorbs:
@@ -173,13 +175,16 @@ def _publish(store: XorbStore, source: Source, part: tuple[int, int], crew: Crew
     return file, size, terms
 
 
-def _rebuild(store: XorbStore, stored: Stored, target: Path, crew: Crew) -> None:
+def rebuild(store: XorbStore, stored: Stored, target: Path, crew: Crew | None = None) -> Path:
+    """Write what was stored to `target`, every chunk verified."""
     _, size, terms = stored
     reader = store.open_file(terms, 0, size)
     with target.open("wb", buffering=0) as file:
         while piece := reader.read():
-            crew.go_on()
+            if crew is not None:
+                crew.go_on()
             file.write(piece)
+    return target
 
 
 def _must_be_the_same_bytes(source: Source, part: tuple[int, int], target: Path) -> None:
