@@ -76,6 +76,6 @@ wheel: build ## a wheel and an sdist in dist/
 	@$(VENV_PYTHON) -m maturin sdist --out dist
 
 clean: ## remove everything that was built
-	rm -rf .venv .venvs target rust/fuzz/target dist coverage .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venvs target rust/fuzz/target dist coverage .coverage* .mypy_cache .ruff_cache .pytest_cache .benchmarks .hypothesis
 	find python tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 	find python/xetway -name '_native*.so' -delete

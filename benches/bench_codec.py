@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import fastcdc
 import hf_xet
 import lz4.frame
 import pytest
-from conftest import Run
 from contest import OURS, Side
 
 import xetway
@@ -28,6 +28,7 @@ from xetway.bench.stages import publish, rebuild
 pytestmark = pytest.mark.timeout(0)
 THREADS = sorted({1, 2, 4, usable_cores(), 2 * usable_cores()})
 CALLS = 10_000
+Run = Callable[..., None]
 SMALL = bytes(range(64))
 DATA_KEY = bytes.fromhex("6697f5775b9550de3135cbaca597181c9de421109beb2b58b4d0b04b93adf229")
 
@@ -84,7 +85,7 @@ def test_hash_files_at_once(contest: Run, weights: Path, threads: int) -> None:
 def test_publish(contest: Run, corpus: str, file: Path, place: Path) -> None:
     session, source = hf_xet.XetSession(), open_source(file)
     sides = {
-        OURS: Side(lambda to: str(publish(_native.XorbStore(to), source, (0, source.size))[0]), **folder(place)),
+        OURS: Side(lambda to: str(publish(_native.XorbStore(to), source)[0]), **folder(place)),
         "hf_xet": Side(lambda to: upload(session, file, to), **folder(place)),
     }
     contest("publish", corpus, source.size, sides)
@@ -94,7 +95,7 @@ def test_reconstruct(contest: Run, corpus: str, file: Path, place: Path) -> None
     session, source = hf_xet.XetSession(), open_source(file)
     ours, theirs, target = place / "ours", place / "theirs", place / "target"
     store = _native.XorbStore(ours)
-    stored = publish(store, source, (0, source.size))
+    stored = publish(store, source)
     info = hf_xet.XetFileInfo(upload(session, file, theirs), source.size)
     same = same_file(file)
 

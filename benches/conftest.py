@@ -22,8 +22,6 @@ from tables import contests_text  # noqa: E402
 
 from xetway.bench.corpora import CORPORA, write_corpus  # noqa: E402
 
-Run = Callable[..., None]
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("xetway benches")
@@ -88,7 +86,7 @@ def text(place: Path, request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def contest(benchmark: Any, request: pytest.FixtureRequest) -> Run:
+def contest(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None]:
     """`contest(work, corpus, amount, sides, same=..., unit=..., threads=...)` times them and keeps the result."""
 
     def run(

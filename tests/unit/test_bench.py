@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from server_process import program
 
+import xetway
 from xetway.bench import stages
 from xetway.bench.corpora import CORPORA, write_corpus
 from xetway.bench.machine import describe, usable_cores
@@ -57,8 +58,7 @@ def test_report_has_every_stage_and_describes_the_machine(tmp_path, capsys):
     ]
     for result in report.results:
         assert (result.data, result.data_bytes, len(result.samples)) == ("bf16", 300_000, 2)
-        times = result.threads if result.stage == "hash" else 1
-        assert {sample.bytes for sample in result.samples} == {300_000 * times}
+        assert {sample.bytes for sample in result.samples} == {300_000}
         assert 0 < result.figures.gb_per_s_low <= result.figures.gb_per_s <= result.figures.gb_per_s_high
         assert (result.stored_ratio is not None) == (result.stage == "compress")
         assert result.stored_ratio is None or 0.8 < result.stored_ratio < 0.95
@@ -104,7 +104,7 @@ def test_each_stage_alone(source, tmp_path, stage):
     for check in (True, False):
         found = measured.run(Crew(3), check=check)
         assert list(found) == [stage]
-        assert found[stage].bytes == source.size * (3 if stage == "hash" else 1)
+        assert found[stage].bytes == source.size
         assert found[stage].seconds > 0
     assert os.listdir(tmp_path) == ["content"]
 
@@ -112,8 +112,8 @@ def test_each_stage_alone(source, tmp_path, stage):
 @pytest.mark.parametrize(("stage", "name", "wrong"), [
     ("chunk", "_boundaries_in_pieces", b""),
     ("decompress", "_decompress_all", []),
-    ("hash", "_hash_in_pieces", None),
-    ("publish", "_hash_in_pieces", None),
+    ("hash", "_hash_in_pieces", xetway.Hash.ZERO),
+    ("publish", "_hash_in_pieces", xetway.Hash.ZERO),
     ("reconstruct", "rebuild", None),
 ])  # fmt: skip
 def test_wrong_answer_is_not_timed(source, tmp_path, monkeypatch, stage, name, wrong):
@@ -131,9 +131,16 @@ def test_wrong_answer_is_not_timed(source, tmp_path, monkeypatch, stage, name, w
 
 
 def test_large_files_are_read_in_windows(source):
-    pieces = [bytes(window) for window in source.windows(10, source.size, 1_000_000)]
-    assert [len(piece) for piece in pieces] == [1_000_000, 1_000_000, 499_991]
-    assert b"".join(pieces) == source.path.read_bytes()[10:]
+    pieces = [bytes(window) for window in source.windows(1_000_000)]
+    assert [len(piece) for piece in pieces] == [1_000_000, 1_000_000, 500_001]
+    assert b"".join(pieces) == source.path.read_bytes()
+
+
+def test_parts_of_a_file_are_files(source, tmp_path):
+    assert source.divide(1, tmp_path) == [source]
+    parts = source.divide(3, tmp_path)
+    assert [part.size for part in parts] == [833_333, 833_334, 833_334]
+    assert b"".join(part.path.read_bytes() for part in parts) == source.path.read_bytes()
 
 
 def test_file_that_shrinks_is_an_error(source):

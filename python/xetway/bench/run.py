@@ -107,10 +107,12 @@ def parse_threads(text: str) -> tuple[int, ...]:
 
 
 def _look_for_room(plan: Plan, sizes: Sequence[int], folder: Path) -> None:
-    """A corpus is written once; a store and what is rebuilt from it are there besides."""
+    """A corpus is written once; what several threads divide, a store and what is rebuilt from it are there besides."""
     largest = max([*sizes, plan.size_bytes if plan.corpora else 0])
-    copies = ("publish" in plan.stages or "reconstruct" in plan.stages) + ("reconstruct" in plan.stages)
-    needed = largest * copies + (plan.size_bytes if plan.corpora else 0) + SPARE_BYTES
+    stored = "publish" in plan.stages or "reconstruct" in plan.stages
+    divided = max(plan.threads) > 1 and (stored or "hash" in plan.stages)
+    copies = bool(plan.corpora) + divided + stored + ("reconstruct" in plan.stages)
+    needed = largest * copies + SPARE_BYTES
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise disk_full(

@@ -24,18 +24,32 @@ class Source(msgspec.Struct, frozen=True):
     path: Path
     size: int
 
-    def windows(self, start: int = 0, end: int | None = None, window_bytes: int = WINDOW_BYTES) -> Iterator[memoryview]:
-        """Read bytes [start, end); a window is overwritten by the next."""
-        left = (self.size if end is None else end) - start
+    def windows(self, window_bytes: int = WINDOW_BYTES) -> Iterator[memoryview]:
+        """Read it; a window is overwritten by the next."""
+        left = self.size
         buffer = memoryview(bytearray(min(window_bytes, left)))
         with self.path.open("rb", buffering=0) as file:
-            file.seek(start)
             while left:
                 count = file.readinto(buffer[: min(len(buffer), left)])
                 if not count:
                     raise ConfigError(f"{self.name} became shorter while it was read", code="file_changed")
                 yield buffer[:count]
                 left -= count
+
+    def divide(self, parts: int, folder: Path) -> list[Source]:
+        """Write it in parts of about the same length into files of their own; one part is the file itself."""
+        if parts == 1:
+            return [self]
+        divided: list[Source] = []
+        with self.path.open("rb") as file:
+            for start, end in split(self.size, parts):
+                part = Source(self.name, folder / f"part-{len(divided)}", end - start)
+                with part.path.open("wb") as target:
+                    left = part.size
+                    while left and (piece := file.read(min(left, WINDOW_BYTES))):
+                        left -= target.write(piece)
+                divided.append(part)
+        return divided
 
 
 def open_source(path: Path) -> Source:

@@ -79,7 +79,7 @@ class InMemory:
 
 
 class InFiles:
-    """The hash of the file, its way into a store, and back out of it."""
+    """The hash of the file, its way into a store, and back out of it; divided where several threads are at work."""
 
     def __init__(self, source: Source, stages: Collection[str], folder: Path) -> None:
         self._source = source
@@ -88,40 +88,57 @@ class InFiles:
 
     def run(self, crew: Crew, *, check: bool) -> dict[str, Sample]:
         """Measure the stages once over the whole file."""
-        watches = {stage: Stopwatch() for stage in FILE_STAGES}
-        if "hash" in self._stages:
-            self._hash(crew, watches["hash"], check=check)
-        if self._stages not in ([], ["hash"]):
-            with tempfile.TemporaryDirectory(dir=self._folder) as place:
-                self._store(Path(place), crew, watches["publish"], watches["reconstruct"], check=check)
-        return {stage: watches[stage].sample() for stage in self._stages}
+        watches = {stage: Stopwatch() for stage in self._stages}
+        if self._stages:
+            with tempfile.TemporaryDirectory(dir=self._folder) as name:
+                place = Path(name)
+                parts = self._source.divide(crew.threads, place)
+                expected = [_hash_in_pieces(part) for part in parts] if check else None
+                if "hash" in watches:
+                    _hash(parts, crew, watches["hash"], expected)
+                if "publish" in watches or "reconstruct" in watches:
+                    publishing, rebuilding = (watches.get(stage) for stage in ("publish", "reconstruct"))
+                    store = _native.XorbStore(place / "store")
+                    stored = _publish(store, parts, crew, publishing or Stopwatch(), expected)
+                    if rebuilding is not None:
+                        _reconstruct(store, stored, parts, place, crew, rebuilding, check=check)
+        for watch in watches.values():
+            watch.count(self._source.size)
+        return {stage: watch.sample() for stage, watch in watches.items()}
 
-    def _hash(self, crew: Crew, watch: Stopwatch, *, check: bool) -> None:
-        with watch:
-            found = crew.map(_native.hash_file, [self._source.path] * crew.threads)
-        watch.count(self._source.size * crew.threads)
-        if check:
-            expected = (_hash_in_pieces(self._source, 0, self._source.size), self._source.size)
-            _must_be_equal("hash", found, [expected] * crew.threads)
 
-    def _store(self, place: Path, crew: Crew, publishing: Stopwatch, rebuilding: Stopwatch, *, check: bool) -> None:
-        parts = split(self._source.size, crew.threads)
-        with publishing:
-            store = _native.XorbStore(place / "store")
-            stored = crew.map(lambda part: publish(store, self._source, part, crew), parts)
-        publishing.count(self._source.size)
-        if check:
-            found = [file for file, _, _ in stored]
-            _must_be_equal("publish", found, [_hash_in_pieces(self._source, *part) for part in parts])
-        if "reconstruct" not in self._stages:
-            return
-        targets = [place / f"rebuilt-{number}" for number in range(len(stored))]
-        with rebuilding:
-            crew.map(lambda job: rebuild(store, *job, crew), list(zip(stored, targets, strict=True)))
-        rebuilding.count(self._source.size)
-        if check:
-            for part, target in zip(parts, targets, strict=True):
-                _must_be_the_same_bytes(self._source, part, target)
+def _hash(parts: Sequence[Source], crew: Crew, watch: Stopwatch, expected: list[Hash] | None) -> None:
+    with watch:
+        found = crew.map(_native.hash_file, [part.path for part in parts])
+    if expected is not None:
+        _must_be_equal("hash", found, [(file, part.size) for file, part in zip(expected, parts, strict=True)])
+
+
+def _publish(
+    store: XorbStore, parts: Sequence[Source], crew: Crew, watch: Stopwatch, expected: list[Hash] | None
+) -> list[Stored]:
+    with watch:
+        stored = crew.map(lambda part: publish(store, part, crew), parts)
+    if expected is not None:
+        _must_be_equal("publish", [file for file, _, _ in stored], expected)
+    return stored
+
+
+def _reconstruct(
+    store: XorbStore,
+    stored: Sequence[Stored],
+    parts: Sequence[Source],
+    place: Path,
+    crew: Crew,
+    watch: Stopwatch,
+    *,
+    check: bool,
+) -> None:
+    targets = [place / f"rebuilt-{number}" for number in range(len(parts))]
+    with watch:
+        crew.map(lambda job: rebuild(store, *job, crew), list(zip(stored, targets, strict=True)))
+    for part, target in zip(parts, targets, strict=True) if check else ():
+        _must_be_the_same_bytes(part, target)
 
 
 def _boundaries_in_pieces(data: memoryview) -> bytes:
@@ -130,11 +147,11 @@ def _boundaries_in_pieces(data: memoryview) -> bytes:
     return b"".join(chunker.update(piece) for piece in pieces) + chunker.finish()
 
 
-def _hash_in_pieces(source: Source, start: int, end: int) -> Hash:
-    """The hash of bytes [start, end), from chunks that were each cut and hashed by a call of their own."""
+def _hash_in_pieces(source: Source) -> Hash:
+    """The hash of the file, from chunks that were each cut and hashed by a call of their own."""
     chunks: list[tuple[Hash, int]] = []
     chunker, kept, done = _native.Chunker(), bytearray(), 0
-    for piece in source.windows(start, end, _UNEVEN_BYTES):
+    for piece in source.windows(_UNEVEN_BYTES):
         kept += piece
         done = _take(chunker.update(piece), kept, done, chunks)
     _take(chunker.finish(), kept, done, chunks)
@@ -162,10 +179,10 @@ def _decompress_all(packed: Sequence[Payload]) -> list[bytes]:
     return [decompress(payload, scheme, size) for payload, scheme, size in packed]
 
 
-def publish(store: XorbStore, source: Source, part: tuple[int, int], crew: Crew | None = None) -> Stored:
-    """Store a part of a file, durably; returns its hash, its size and its terms."""
+def publish(store: XorbStore, source: Source, crew: Crew | None = None) -> Stored:
+    """Store a file, durably; returns its hash, its size and its terms."""
     ingest = store.ingest()
-    for piece in source.windows(*part, PIECE_BYTES):
+    for piece in source.windows(PIECE_BYTES):
         if crew is not None:
             crew.go_on()
         ingest.write(piece)
@@ -187,11 +204,10 @@ def rebuild(store: XorbStore, stored: Stored, target: Path, crew: Crew | None = 
     return target
 
 
-def _must_be_the_same_bytes(source: Source, part: tuple[int, int], target: Path) -> None:
-    start, end = part
+def _must_be_the_same_bytes(source: Source, target: Path) -> None:
     rebuilt = Source(source.name, target, target.stat().st_size)
-    _must_be_equal("reconstruct", rebuilt.size, end - start)
-    for one, other in zip(source.windows(*part), rebuilt.windows(), strict=True):
+    _must_be_equal("reconstruct", rebuilt.size, source.size)
+    for one, other in zip(source.windows(), rebuilt.windows(), strict=True):
         _must_be_equal("reconstruct", one, other)
 
 
