@@ -159,6 +159,8 @@ def test_file_that_shrinks_is_an_error(source):
     (("--size", "900PB"), 1, "has not enough space"),
     (("/nowhere/at/all",), 1, "No such file or directory: /nowhere/at/all"),
     (("/",), 1, "Is a directory"),
+    (("--threads", "000011024"), 2, "numbers from 1 to 1024"),
+    (("--output", "/nowhere/at.json"), 1, "No such file or directory: /nowhere/at.json"),
     (("--tmp-dir", "/nowhere"), 1, "No such file or directory: /nowhere"),
 ])  # fmt: skip
 def test_what_cannot_be_done_is_said_in_a_line(capsys, arguments, code, said):

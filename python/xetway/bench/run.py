@@ -99,7 +99,7 @@ def parse_names(text: str, option: str, known: Sequence[str]) -> tuple[str, ...]
 def parse_threads(text: str) -> tuple[int, ...]:
     """Read numbers of threads with commas between them."""
     words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() and 1 <= int(word[:5]) <= 1024 for word in words):
+    if not all(word.isdecimal() and len(word) <= 4 and 1 <= int(word) <= 1024 for word in words):
         raise ConfigError(
             f"--threads is {text!r}; it must be numbers from 1 to 1024, such as 1,2,4", code="bad_threads"
         )

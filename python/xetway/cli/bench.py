@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from xetway.cli.transfer import users_umask
 
 if TYPE_CHECKING:
     from xetway.bench.run import Plan, Report
@@ -40,8 +44,16 @@ def bench(files: tuple[str, ...], as_json: bool, output: str | None, quiet: bool
 
     from xetway.bench.run import measure  # noqa: PLC0415
 
+    users_umask()
     plan = _plan(files, **options)
-    report = measure(plan, _silent if quiet or as_json or not sys.stderr.isatty() else _told)
+    if output is not None and not Path(output).parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), output)
+    shown = sys.stderr.isatty() and not (quiet or as_json)
+    try:
+        report = measure(plan, _told if shown else _silent)
+    finally:
+        if shown:
+            _told("")
     text = msgspec.json.format(msgspec.json.encode(report), indent=1).decode() + "\n"
     if output is not None:
         Path(output).write_text(text, encoding="utf-8")
@@ -100,6 +112,4 @@ def _show(report: Report) -> None:
 
     from xetway.bench.report import show  # noqa: PLC0415
 
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", nl=False, err=True)
     show(report, Console(width=100, soft_wrap=True, highlight=False))
