@@ -10,13 +10,14 @@ import subprocess
 import threading
 import time
 from concurrent.futures import CancelledError
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 from server_process import program
 
 import xetway
-from xetway.bench import stages
+from xetway.bench import stages, timing
 from xetway.bench.corpora import CORPORA, write_corpus
 from xetway.bench.machine import describe, usable_cores
 from xetway.bench.run import Report
@@ -239,17 +240,15 @@ def test_statistics():
         median_ratio([1.0], [])
 
 
-def test_stopwatch_counts_only_what_is_inside():
+def test_stopwatch_counts_only_what_is_inside(monkeypatch):
+    clock, cpu = iter([10.0, 11.0, 50.0, 52.0]), iter([1.0, 1.5, 7.0, 8.0])
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=clock.__next__, process_time=cpu.__next__))
     watch = Stopwatch()
     for _ in range(2):
         with watch:
-            time.sleep(0.01)
+            pass
         watch.count(5)
-    time.sleep(0.05)
-    sample = watch.sample()
-    assert sample.bytes == 10
-    assert sample.seconds >= 0.02
-    assert sample.cpu_seconds < sample.seconds
+    assert watch.sample() == Sample(10, 3.0, 1.5)
 
 
 def test_machine_is_described():
