@@ -218,7 +218,8 @@ impl Http {
     /// Open a body, in one attempt. A status other than 200 and 206 is an error.
     ///
     /// Waits for one of the limited slots first; the body holds it. Redirects are followed; to
-    /// another origin without the headers that may hold credentials. A `range` that is answered with
+    /// another origin without the headers that may hold credentials. Where one led is signed for a while:
+    /// if it is refused with a 403 there, `url` is asked once more where to go. A `range` that is answered with
     /// the whole is cut out of it; one whose end is `u64::MAX` runs to the end.
     ///
     /// Who reads several bodies in an order of their own must not wait here for a slot that only an
@@ -242,7 +243,7 @@ impl Http {
         let slot = self.0.limiter.acquire().await;
         let begin = Instant::now();
         let patience = self.0.options.connect_timeout + self.0.options.first_byte_timeout;
-        let opened = match within(patience, &host, self.exchange(sending, Follow::Anywhere)).await {
+        let opened = match within(patience, &host, self.exchange_renewed(sending)).await {
             Ok(exchanged) => {
                 self.0.limiter.answered(begin.elapsed());
                 exchanged.into_body(self, extent, slot).await
