@@ -161,7 +161,7 @@ impl Http {
     where
         F: Future<Output = Result<T>>,
     {
-        let mut attempt = 1;
+        let (mut attempt, mut is_there) = (1, false);
         loop {
             let (error, answer) = match self.attempt(request).await {
                 Ok(answer) if crate::error::is_retryable_status(answer.status) => (answer.to_error(), Some(answer)),
@@ -171,10 +171,11 @@ impl Http {
                 },
                 Err(error) => (error, None),
             };
-            let attempts = if error.is_unreachable() {
-                self.connect_attempts(request.attempts)
-            } else {
+            is_there |= !error.is_unreachable();
+            let attempts = if is_there {
                 request.attempts
+            } else {
+                self.connect_attempts(request.attempts)
             };
             if let Err(error) = self.back_off(attempt, attempts, error).await {
                 return match answer {
@@ -186,7 +187,7 @@ impl Http {
         }
     }
 
-    /// Return how many of `attempts` are made while the host cannot be connected to.
+    /// Return how many of `attempts` are made if none of them connects to the host.
     pub fn connect_attempts(&self, attempts: u32) -> u32 {
         self.0
             .options

@@ -32,6 +32,8 @@ pub(crate) struct PlainBody {
     failures: u32,
     /// Beyond this position failures are forgiven.
     forgiven_at: u64,
+    /// The host was connected to.
+    is_there: bool,
 }
 
 impl PlainBody {
@@ -47,6 +49,7 @@ impl PlainBody {
             range,
             body: None,
             failures: 0,
+            is_there: false,
         }
     }
 
@@ -75,6 +78,7 @@ impl PlainBody {
             Some(body) => body,
             None => self.body.insert(self.open().await?),
         };
+        self.is_there = true;
         let position = self.position;
         body.next().await?.ok_or_else(|| {
             let message = format!("the file ended at byte {position} of {}", self.size);
@@ -111,12 +115,13 @@ impl PlainBody {
     async fn fail(&mut self, error: ClientError) -> Result<()> {
         self.body = None;
         self.failures += 1;
+        self.is_there |= !error.is_unreachable();
         let http = &self.shared.http;
         let attempts = http.options().attempts;
         let attempts = match &error {
             ClientError::Integrity { .. } => attempts.min(TRIES),
-            error if error.is_unreachable() && self.position == self.range.start => http.connect_attempts(attempts),
-            _ => attempts,
+            _ if self.is_there => attempts,
+            _ => http.connect_attempts(attempts),
         };
         let waited = http.back_off(self.failures, attempts, error).await;
         waited.map_err(|error| match error {

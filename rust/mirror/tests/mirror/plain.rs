@@ -103,15 +103,13 @@ async fn bytes_far_ahead_are_fetched_as_stubbornly() {
         What::Status(503),
         What::Status(429),
     ] {
-        let sent = world.upstream.plain_bytes.load(Ordering::SeqCst);
         world.upstream.fault(what, 2);
         let expected = &plain.bytes[17 << 20..(17 << 20) + 600_000];
         assert!(world.plain(&plain, range.clone()).await.unwrap() == expected);
-        // It went on where it stopped.
-        let sent = world.upstream.plain_bytes.load(Ordering::SeqCst) - sent;
-        assert!(sent <= 600_000, "{sent}");
     }
     assert_eq!(world.mirror.stats().fetched_bytes, 4 * 600_000);
+    // It went on where it stopped.
+    assert!(world.upstream.plain_bytes.load(Ordering::SeqCst) <= 4 * 600_000);
     assert_eq!(
         world.mirror.known_plain(&plain.key, plain.size()).unwrap().held_bytes,
         0
