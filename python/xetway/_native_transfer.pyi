@@ -39,7 +39,7 @@ class HttpClient:
         stall_window_s: A body that brings fewer than `stall_min_bytes` in this time is asked for again.
         stall_min_bytes: See `stall_window_s`.
         attempts: Tries of each part of a transfer before its failure is final.
-        connect_attempts: Tries to connect to a host from which nothing has come, if fewer than `attempts`. Does not
+        connect_attempts: Tries while none connects to the host, if fewer than `attempts`. Does not
             concern the ranges of xorbs.
         retry_base_s: Longest pause before the second try; it doubles with each.
 

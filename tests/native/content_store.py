@@ -7,9 +7,15 @@ import json
 import msgspec
 
 import xetway
+from tests.native.loopback import serving
+from tests.native.oracle import sm
+from xetway._native import Credentials, HttpClient
 from xetway.xet.types import Term
 
 CHUNK_BYTES = 50_000
+CONTENT = sm(5, 1_200_000)
+# Long enough that its beginning is passed on before its end arrives.
+LONG = CONTENT * 4
 
 
 @dataclasses.dataclass
@@ -108,3 +114,18 @@ def wanted(asked, size):
     """The half-open range that a request asks for."""
     first, _, last = asked.headers.get("range", f"bytes=0-{size - 1}").removeprefix("bytes=").partition("-")
     return int(first), int(last) + 1
+
+
+def client(**settings):
+    return HttpClient(**{"user_agent": "test/1", "retry_base_s": 0.001, "attempts": 2} | settings)
+
+
+def with_store(test, content=CONTENT, **settings):
+    """Run `test(store, server, credentials)` with a store of `content`; returns what it returns."""
+
+    async def main():
+        store = Store(content, **settings)
+        async with serving(store.answer) as server:
+            return await test(store, server, Credentials.refresh(server.url + "/token", [("x", "y")]))
+
+    return asyncio.run(main())

@@ -80,3 +80,11 @@ def silent_listener():
     """A port that takes connections and never answers; gives the socket and its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener, f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+
+async def hello(_):
+    return 200, [("X-Here", "yes")], b"hello"
+
+
+async def never(asked):
+    await asked.wait_for_disconnect()

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server_process import ServerProcess, client_environment
+from server_process import ServerProcess, client_environment, own_environment, program
 from toolchain import VENVS, venv_program
 
 DRIVER = Path(__file__).with_name("driver.py")
 TIMEOUT_S = 150  # below the limit of a test, so that a hang is one failure that tells what it waited for
+COMMAND_TIMEOUT_S = 60
 
 
 class ClientError(Exception):
@@ -134,3 +135,35 @@ def contents(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and ".cache" not in path.relative_to(folder).parts and path.name != ".gitattributes"
     }
+
+
+class User:
+    """Somebody with a home folder who runs xetway's commands."""
+
+    def __init__(self, home: Path, url: str, token: str | None = None, **settings: str) -> None:
+        self.home = home
+        home.mkdir(parents=True, exist_ok=True)
+        self.cache = home / "hf" / "hub"
+        self.environment = {**own_environment(home), **client_environment(home, url, token, **settings)}
+
+    def run(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+        answer = subprocess.run(
+            [program("xetway"), *arguments],
+            env=self.environment, cwd=self.home, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False,
+        )  # fmt: skip
+        assert answer.returncode == expect, (
+            f"{arguments} exited with {answer.returncode}:\n{answer.stdout}\n{answer.stderr}"
+        )
+        assert "Traceback" not in answer.stderr
+        return answer
+
+    def json(self, *arguments: str, expect: int = 0) -> Any:
+        answer = self.run(*arguments, "--json", expect=expect)
+        assert expect or not answer.stderr, answer.stderr
+        return json.loads(answer.stdout)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [program("xetway"), *arguments],
+            env=self.environment, cwd=self.home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip

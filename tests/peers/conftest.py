@@ -11,7 +11,7 @@ import pytest
 from server_process import ServerProcess
 from weights import write_weights
 
-from tests.peers.clients import NEWEST, PAIRS, Client, Pair
+from tests.peers.clients import NEWEST, PAIRS, Client, Pair, User
 from tests.peers.mirrored import Site
 
 MIB = 1024 * 1024
@@ -86,3 +86,32 @@ def make_folder(folder: Path, weights_mib: int = 6) -> Path:
 def folder(tmp_path: Path) -> Path:
     """A small model's folder."""
     return make_folder(tmp_path / "model")
+
+
+@pytest.fixture
+def user(server: ServerProcess, tmp_path: Path) -> User:
+    """Somebody without a token."""
+    return User(tmp_path / "user", server.url)
+
+
+@pytest.fixture
+def author(server: ServerProcess, tmp_path: Path, write_token: str) -> User:
+    """Somebody who may write."""
+    return User(tmp_path / "author", server.url, write_token)
+
+
+@pytest.fixture
+def client(server: ServerProcess, tmp_path: Path) -> Client:
+    """The Hub's own client, without a token and with a home of its own."""
+    return Client(NEWEST, server, tmp_path / "hf-client")
+
+
+@pytest.fixture(scope="session")
+def published(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory, write_token: str) -> tuple[str, Path]:
+    """A repository that the Hub's own client uploaded, and the folder it is made of."""
+    root = tmp_path_factory.mktemp("published")
+    folder = make_folder(root / "model", weights_mib=12)
+    writer = Client(NEWEST, server, root / "writer", write_token)
+    writer.create_repo(repo_id="org/published")
+    writer.upload_folder(repo_id="org/published", folder_path=str(folder))
+    return "org/published", folder

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from server_process import ServerProcess
 
-from tests.peers.clients import NEWEST, Client, ClientError, contents
+from tests.peers.clients import NEWEST, Client, ClientError, User, contents
 from tests.peers.conftest import MIB, make_folder
-from tests.peers.test_cli_transfers import User
 
 
 @pytest.fixture

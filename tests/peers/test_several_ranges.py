@@ -8,8 +8,7 @@ import pytest
 from server_process import ServerProcess
 
 from tests.conformance.crafted_repo import CraftedFile, fragmented_repo
-from tests.peers.clients import PAIRS, Client, Pair
-from tests.peers.test_cli_transfers import User
+from tests.peers.clients import PAIRS, Client, Pair, User
 
 RANGES = 70
 

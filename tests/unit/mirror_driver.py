@@ -16,7 +16,7 @@ from tests.unit.hub_driver import HubDriver
 from xetway._native import Hash
 from xetway.cas import downloads
 from xetway.cas.signing import UrlSigner, XetTokens
-from xetway.errors import NotCachedError, TransportError
+from xetway.errors import NotCachedError, TransportError, UpstreamIntegrityError
 from xetway.http.app import Application
 from xetway.http.router import Router
 from xetway.hub import downloads as plain_downloads
@@ -79,14 +79,17 @@ class UpstreamHub:
 
 
 class Stream:
-    """Bytes that are there already."""
+    """Bytes that are there already; with `failure`, they turn out wrong."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, failure: UpstreamIntegrityError | None = None) -> None:
         self._data = data
+        self._failure = failure
         self.proven = True
         self.closed = False
 
     async def read_parts(self) -> list[bytes]:
+        if self._failure is not None:
+            raise self._failure
         piece, self._data = self._data[:1000], self._data[1000:]
         return [piece] if piece else []
 
@@ -140,11 +143,17 @@ class StoreContent:
     async def open_plain(
         self, algorithm: str, digest: bytes, size: int, start: int, end: int, url: str | None, headers: Any = ()
     ) -> Stream:
+        data = self._blob(digest)
+        if len(data) != size:
+            return Stream(data, _wrong_size(data, size))
         self._hold(digest, url)
         self.opened.append((algorithm, digest, url, dict(headers)))
+        return Stream(data[start:end])
+
+    def _blob(self, digest: bytes) -> bytes:
         with self._hub.db.read() as tx:
             row = tx.execute("SELECT data FROM blobs WHERE oid = ? OR sha256 = ?", (digest, digest)).fetchone()
-        return Stream(row[0][start:end])
+        return bytes(row[0])
 
     async def prefetch(self, file: Hash, credentials: Any, progress: Any = None) -> None:
         self._hold(file, credentials)
@@ -153,6 +162,9 @@ class StoreContent:
     async def prefetch_plain(
         self, algorithm: str, digest: bytes, size: int, url: str | None, headers: Any = (), progress: Any = None
     ) -> None:
+        data = self._blob(digest)
+        if len(data) != size:
+            raise _wrong_size(data, size)
         self._hold(digest, url)
 
     def known(self, file: Hash) -> tuple[int, int, bool] | None:
@@ -260,6 +272,10 @@ class MirrorDriver:
 
     def get(self, target: str, **options: Any) -> Client:
         return self.send("GET", target, **options)
+
+
+def _wrong_size(data: bytes, claimed: int) -> UpstreamIntegrityError:
+    return UpstreamIntegrityError("another length", expected=f"{claimed} bytes", actual=f"{len(data)} bytes")
 
 
 def _all(reader: Any) -> bytes:

@@ -218,3 +218,42 @@ def test_a_length_lost_on_the_way_is_not_taken_for_an_empty_file(mirror: MirrorD
         assert got.json["code"] == "bad_upstream_answer"
     upstream.meddle = None
     assert mirror.get("/org/m/resolve/main/a.txt").body == b"hello"
+
+
+@pytest.mark.parametrize("length", [4, 6])
+def test_a_wrong_length_is_forgotten_when_the_content_has_another(
+    mirror: MirrorDriver, upstream: UpstreamHub, length: int
+) -> None:
+    def with_length(method: str, target: str, headers: dict[str, str], answer: Answer) -> Answer:
+        kept = [pair for pair in answer[1] if pair[0] != "content-length"]
+        return answer[0], [*kept, ("content-length", str(length))] if method == "HEAD" else answer[1], *answer[2:]
+
+    commit = mirror.get("/api/models/org/m").json["sha"]
+    path = f"/org/m/resolve/{commit}/a.txt"
+    upstream.meddle = with_length
+    for _ in range(2):
+        assert mirror.get(path, status=502).json["code"] == "upstream_integrity"
+    assert upstream.count("HEAD", "/a.txt") == 2
+    upstream.meddle = None
+    for word in ("miss", "hit"):
+        got = mirror.get(path)
+        assert (got.body, got.headers["x-xetway-cache"]) == (b"hello", word)
+
+
+def test_a_listing_with_a_wrong_length_does_not_make_its_file_missing(
+    mirror: MirrorDriver, upstream: UpstreamHub
+) -> None:
+    def listed_longer(method: str, target: str, headers: dict[str, str], answer: Answer) -> Answer:
+        body = answer[2].replace(b'"size":5,', b'"size":6,') if "/tree/" in target else answer[2]
+        return answer[0], answer[1], body, answer[3]
+
+    commit = mirror.get("/api/models/org/m").json["sha"]
+    upstream.meddle = listed_longer
+    listed = mirror.get(f"/api/models/org/m/tree/{commit}?recursive=true").json
+    assert next(entry["size"] for entry in listed if entry["path"] == "a.txt") == 6
+    path = f"/org/m/resolve/{commit}/a.txt"
+    assert mirror.get(path, status=502).json["code"] == "upstream_integrity"
+    upstream.is_down = True
+    assert mirror.get(path, status=502).json["code"] == "connect_failed"
+    upstream.is_down = False
+    assert mirror.get(path).body == b"hello"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.http_driver import Client, scope
 from tests.unit.hub_driver import put, put_lfs
-from tests.unit.mirror_driver import MirrorDriver, UpstreamHub
+from tests.unit.mirror_driver import Answer, MirrorDriver, UpstreamHub
 
 DATA = bytes(range(249)) * 3000
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -122,3 +122,15 @@ def test_it_stops_when_the_client_leaves(mirror: MirrorDriver) -> None:
     asyncio.run(go())
     assert stopped == ["prefetch"]
     assert not client.complete
+
+
+def test_a_wrong_length_ends_it_and_is_asked_for_anew(mirror: MirrorDriver, upstream: UpstreamHub) -> None:
+    def listed_longer(method: str, target: str, headers: dict[str, str], answer: Answer) -> Answer:
+        body = answer[2].replace(b'"size":5,', b'"size":6,') if "/tree/" in target else answer[2]
+        return answer[0], answer[1], body, answer[3]
+
+    upstream.meddle = listed_longer
+    *_, last = prefetch(mirror, include=["a.txt"])
+    assert (last["type"], last["code"]) == ("error", "upstream_integrity")
+    *_, last = prefetch(mirror, include=["a.txt"])
+    assert (last["type"], last["bytes"]) == ("result", len(b"hello"))

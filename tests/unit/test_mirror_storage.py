@@ -194,7 +194,8 @@ def test_no_damaged_byte_of_the_first_page_keeps_it_from_starting(
 ) -> None:
     caplog.set_level(logging.ERROR)
     # The numbers at 56 to 63 are the encoding and the version of the schema; of 1570, SQLite's own words quote it.
-    for offset in {*range(0, 4096, 31), *range(56, 64), 1570}:
+    # That at 18 says which versions may write.
+    for offset in {18, *range(0, 4096, 31), *range(56, 64), 1570}:
         folder = tmp_path / str(offset)
         flip(folder, fresh, offset)
         storage = Storage(folder)
@@ -211,6 +212,28 @@ def change(folder: Path, statement: str) -> None:
     with sqlite3.connect(folder / "answers.db") as other:
         other.execute(statement)
     other.close()
+
+
+def test_what_says_that_it_may_only_be_read_is_damaged(storage: Storage, tmp_path: Path) -> None:
+    fill(storage)
+    data = bytearray((tmp_path / "answers.db").read_bytes())
+    data[18] ^= 1
+    (tmp_path / "answers.db").write_bytes(data)
+    storage.keep_repo(UNUSED, is_public=True)
+    assert (tmp_path / "answers.db.damaged").read_bytes() == data
+    storage.keep_repo(UNUSED, is_public=True)
+    assert storage.repo(UNUSED) is not None
+
+
+def test_what_may_only_be_read_for_another_reason_is_not(
+    storage: Storage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(storage)
+    storage.read(lambda tx: tx.execute("PRAGMA query_only = ON").fetchall())
+    storage.keep_repo(UNUSED, is_public=True)
+    assert "could not keep an answer: attempt to write a readonly database" in caplog.text
+    assert not (tmp_path / "answers.db.damaged").exists()
+    assert storage.repo(USED) is not None
 
 
 def test_text_in_a_row_that_is_none_is_damage(

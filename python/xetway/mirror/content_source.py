@@ -3,15 +3,20 @@
 Files in xorbs are put together from chunks; others are fetched whole and proven by the digest that their ETag is: a git
 blob id (40 hex digits) or a SHA-256 (64). A file whose ETag is neither cannot be proven, so it is not cached: up to
 64 MiB it is fetched afresh for each request and marked `x-xetway-proof: none`; larger ones are refused.
+
+Where the content is not what was told of a file, that is forgotten, and the upstream asked about the file again.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
 from urllib.parse import quote
 
-from xetway.errors import RequestError
+from xetway.errors import RequestError, UpstreamIntegrityError
 from xetway.http.response import Piece, parts_of
+from xetway.http.threads import run
 from xetway.hub.names import is_oid, is_sha256
 from xetway.mirror.callers import Caller
 from xetway.mirror.finder import Found
@@ -45,11 +50,32 @@ class ContentSource:
         digest = digest_of(info.etag)
         if digest is None:
             return await self._unproven(caller, found, start, end)
-        url, headers = self.address(caller, found)
-        stream = await self._mirror.content.open_plain(*digest, found.size, start, end, url, headers)
-        return pieces_of(stream), proof_of(stream)
+        url, headers = self._address(caller, found)
+        async with self._in_doubt(found):
+            stream = await self._mirror.content.open_plain(*digest, found.size, start, end, url, headers)
+        return self._plain_pieces(stream, found), proof_of(stream)
 
-    def address(self, caller: Caller, found: Found) -> tuple[str | None, list[tuple[str, str]]]:
+    async def hold_plain(self, caller: Caller, found: Found, digest: tuple[Algorithm, bytes], progress: Any) -> None:
+        """Hold all of a file that is not in xorbs; `progress` is given bytes held and bytes in all."""
+        url, headers = self._address(caller, found)
+        async with self._in_doubt(found):
+            await self._mirror.content.prefetch_plain(*digest, found.size, url, headers, progress)
+
+    async def _plain_pieces(self, stream: ByteStream, found: Found) -> AsyncGenerator[Piece]:
+        async with self._in_doubt(found), aclosing(pieces_of(stream)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    @asynccontextmanager
+    async def _in_doubt(self, found: Found) -> AsyncGenerator[None]:
+        """Forget what was told of a file if its content turns out to be another."""
+        try:
+            yield
+        except UpstreamIntegrityError:
+            await run(self._mirror.files.forget, found.audience, found.repo, found.view, found.info)
+            raise
+
+    def _address(self, caller: Caller, found: Found) -> tuple[str | None, list[tuple[str, str]]]:
         """Where the upstream has a file that is not in xorbs, and what to send there; no address when offline."""
         if self._mirror.upstream.offline:
             return None, []

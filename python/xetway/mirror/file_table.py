@@ -104,6 +104,21 @@ class FileTable:
                     (audience, repo.text, listed),
                 )
 
+    def forget(self, audience: str, repo: RepoKey, view: View, file: FileInfo) -> None:
+        """Forget what was told of a file, and that all files of its commit are known; unless it was told anew."""
+        with self._storage.write() as tx:
+            if tx is None:
+                return
+            tx.execute(
+                "DELETE FROM files WHERE audience = ? AND repo = ? AND commit_id = ? AND view = ? AND path = ? "
+                "AND size = ? AND etag = ?",
+                (audience, repo.text, file.commit, view, file.path, file.size, file.etag),
+            )
+            tx.execute(
+                "DELETE FROM listed WHERE audience = ? AND repo = ? AND commit_id = ?",
+                (audience, repo.text, file.commit),
+            )
+
     def keep_missing(self, audience: str, repo: RepoKey, view: View, commit: str, path: str) -> None:
         """Keep that a commit has no such file; the oldest of these are forgotten."""
         if len(path) > _LONGEST_MISSING:

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
@@ -20,7 +20,6 @@ from xetway.http.threads import run
 from xetway.mirror.answers import Answered, Question
 from xetway.mirror.callers import Caller
 from xetway.mirror.content_source import ContentSource, digest_of
-from xetway.mirror.finder import Found
 from xetway.mirror.mirror import Mirror
 from xetway.mirror.names import RepoKey, is_commit, segment
 from xetway.mirror.refusals import Refused, unreachable
@@ -186,14 +185,10 @@ class Prefetch:
         elif digest is not None and size:
             held, _ = await run(content.known_plain, *digest, size)
             self._begin(path, held, size)
-            await self._hold_plain(found, digest, progress)
+            await self._source.hold_plain(self._caller, found, digest, progress)
         else:
             self._begin(path, size, size)
         self._tell(path, size)
-
-    async def _hold_plain(self, found: Found, digest: tuple[Any, bytes], progress: Any) -> None:
-        url, headers = self._source.address(self._caller, found)
-        await self._mirror.content.prefetch_plain(*digest, found.size, url, headers, progress)
 
     def _begin(self, path: str, held: int, size: int) -> None:
         self._held_before[path] = min(held, size)

@@ -36,6 +36,9 @@ _PRUNE_INTERVAL = 256
 _PRUNE_ROWS_INTERVAL_S = 3600
 # SQL is constant here: what it names and a file has not (SQLITE_ERROR) was there once.
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
+# Where the header says who may write (database file format, section 1.3): later versions than these may only read.
+_WRITE_VERSION_AT = 18
+_WRITE_VERSIONS = (b"\x01", b"\x02")
 # What SQLite says of a damaged file may quote it, and then Python cannot read it.
 _FAILURES = (sqlite3.DatabaseError, UnicodeDecodeError)
 
@@ -80,7 +83,7 @@ class Storage:
             self._db = self._open()
         except (*_FAILURES, ConfigError) as error:
             # A schema of a later version is no reason to stop: this is a copy, or the number is damaged.
-            if not (isinstance(error, ConfigError) or _is_damage(error)):
+            if not (isinstance(error, ConfigError) or self._is_damage(error)):
                 raise
             self._move_away(str(error))
             self._db = self._open()
@@ -113,7 +116,7 @@ class Storage:
             with db.read() as tx:
                 return look(tx)
         except _FAILURES as error:
-            if not _is_damage(error):
+            if not self._is_damage(error):
                 raise
             self._renew(db, error)
         with self._db.read() as tx:
@@ -136,12 +139,23 @@ class Storage:
             self._not_kept(db, error)
 
     def _not_kept(self, db: Database, error: Exception) -> None:
-        if _is_damage(error):
+        if self._is_damage(error):
             self._renew(db, error)
         elif isinstance(error, sqlite3.OperationalError):
             logger.warning("the mirror could not keep an answer: %s", error)
         else:
             raise error
+
+    def _is_damage(self, error: Exception) -> bool:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None:
+            # Python's own: it could not decode a text, SQLite's or one in a row.
+            return isinstance(error, (UnicodeDecodeError, sqlite3.OperationalError))
+        if code == sqlite3.SQLITE_READONLY:
+            with self._path.open("rb") as file:
+                file.seek(_WRITE_VERSION_AT)
+                return file.read(1) not in _WRITE_VERSIONS
+        return code & 0xFF in _DAMAGE
 
     def answer(self, key: bytes) -> Kept | None:
         """Look an answer up."""
@@ -236,11 +250,3 @@ class Storage:
             if tx is not None:
                 for table in ("answers", "refs", "files", "listed", "grants"):
                     tx.execute(f"DELETE FROM {table} WHERE audience = ? AND repo = ?", (audience, repo.text))
-
-
-def _is_damage(error: Exception) -> bool:
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is None:
-        # Python's own: it could not decode a text, SQLite's or one in a row.
-        return isinstance(error, (UnicodeDecodeError, sqlite3.OperationalError))
-    return code & 0xFF in _DAMAGE

@@ -4,8 +4,6 @@
 //! write to loses the damaged chunk alone; beside a server in another process the whole entry is
 //! deleted, which the server notices.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as Slot;
 use std::sync::Arc;
 
 use xetway_core::Hash;
@@ -182,19 +180,19 @@ pub(crate) fn holding(cache: &Arc<Inner>, file: &Hash) -> Result<Option<Holding>
     let Some(plan) = plan::read(&cache.layout.plan(file), file)? else {
         return Ok(None);
     };
-    let mut xorbs: BTreeMap<Hash, CachedXorb> = BTreeMap::new();
-    let mut held_bytes = 0;
-    for term in &plan.terms {
-        let xorb = match xorbs.entry(term.xorb) {
-            Slot::Occupied(there) => there.into_mut(),
-            Slot::Vacant(place) => place.insert(fresh_xorb(cache, &term.xorb)?),
-        };
-        let chunks = xorb.chunks(term.start..term.end);
-        let held = chunks.iter().filter(|chunk| chunk.held);
-        held_bytes += held.map(|chunk| u64::from(chunk.raw_bytes)).sum::<u64>();
+    let mut terms = plan.terms;
+    terms.sort_unstable_by_key(|term| term.xorb);
+    let (mut held_bytes, mut xorbs) = (0, Vec::new());
+    // The tables of one xorb at a time: those of a large file are many.
+    for of_xorb in terms.chunk_by(|one, next| one.xorb == next.xorb) {
+        let Some(first) = of_xorb.first() else { continue };
+        let xorb = fresh_xorb(cache, &first.xorb)?;
+        for term in of_xorb {
+            let chunks = xorb.chunks(term.start..term.end);
+            let held = chunks.iter().filter(|chunk| chunk.held);
+            held_bytes += held.map(|chunk| u64::from(chunk.raw_bytes)).sum::<u64>();
+        }
+        xorbs.push(first.xorb);
     }
-    Ok(Some(Holding {
-        held_bytes,
-        xorbs: xorbs.into_keys().collect(),
-    }))
+    Ok(Some(Holding { held_bytes, xorbs }))
 }

@@ -84,20 +84,30 @@ fn entries_say_what_is_there() {
 fn a_file_is_held_as_far_as_its_chunks_are() {
     let folder = Folder::new();
     let cache = folder.open();
-    let sample = Sample::new(1, 5, 100);
-    let raw = |chunks: std::ops::Range<usize>| sample.chunks[chunks].iter().map(|chunk| chunk.raw_bytes).sum::<u32>();
-    let xorb = cache.xorb(&sample.hash).unwrap();
-    sample.append(&xorb, 0..3).unwrap();
+    let samples = [Sample::new(1, 5, 100), Sample::new(2, 4, 100), Sample::new(3, 4, 100)];
+    let raw = |sample: usize, chunks: std::ops::Range<usize>| {
+        let chunks = samples[sample].chunks[chunks].iter();
+        chunks.map(|chunk| chunk.raw_bytes).sum::<u32>()
+    };
+    for (sample, held) in samples.iter().zip([0..3, 1..4]) {
+        sample.append(&cache.xorb(&sample.hash).unwrap(), held).unwrap();
+    }
     let file = Hash::from_bytes([9; 32]);
     assert_eq!(cache.holding(&file).unwrap(), None);
-    let term = |start: u32, end: u32| PlannedTerm {
-        xorb: sample.hash,
-        unpacked_bytes: raw(start as usize..end as usize),
+    let term = |sample: usize, start: u32, end: u32| PlannedTerm {
+        xorb: samples[sample].hash,
+        unpacked_bytes: raw(sample, start as usize..end as usize),
         start,
         end,
     };
-    let terms = vec![term(1, 5), term(0, 1)];
-    let size = u64::from(raw(0..5));
+    let terms = vec![
+        term(0, 1, 5),
+        term(1, 0, 2),
+        term(0, 0, 1),
+        term(2, 0, 4),
+        term(1, 1, 4),
+    ];
+    let size = terms.iter().map(|term| u64::from(term.unpacked_bytes)).sum();
     cache
         .put_plan(
             &file,
@@ -109,10 +119,10 @@ fn a_file_is_held_as_far_as_its_chunks_are() {
         )
         .unwrap();
     let holding = folder.open().holding(&file).unwrap().unwrap();
-    assert_eq!(
-        (holding.held_bytes, holding.xorbs),
-        (u64::from(raw(0..3)), vec![sample.hash])
-    );
+    let held = raw(0, 0..3) + raw(1, 1..2) + raw(1, 1..4);
+    let mut xorbs: Vec<Hash> = samples.iter().map(|sample| sample.hash).collect();
+    xorbs.sort();
+    assert_eq!((holding.held_bytes, holding.xorbs), (u64::from(held), xorbs));
 }
 
 #[test]

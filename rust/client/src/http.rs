@@ -161,7 +161,7 @@ impl Http {
     where
         F: Future<Output = Result<T>>,
     {
-        let mut attempt = 1;
+        let (mut attempt, mut is_there) = (1, false);
         loop {
             let (error, answer) = match self.attempt(request).await {
                 Ok(answer) if crate::error::is_retryable_status(answer.status) => (answer.to_error(), Some(answer)),
@@ -171,10 +171,11 @@ impl Http {
                 },
                 Err(error) => (error, None),
             };
-            let attempts = if error.is_unreachable() {
-                self.connect_attempts(request.attempts)
-            } else {
+            is_there |= !error.is_unreachable();
+            let attempts = if is_there {
                 request.attempts
+            } else {
+                self.connect_attempts(request.attempts)
             };
             if let Err(error) = self.back_off(attempt, attempts, error).await {
                 return match answer {
@@ -186,7 +187,7 @@ impl Http {
         }
     }
 
-    /// Return how many of `attempts` are made while the host cannot be connected to.
+    /// Return how many of `attempts` are made if none of them connects to the host.
     pub fn connect_attempts(&self, attempts: u32) -> u32 {
         self.0
             .options
@@ -218,7 +219,8 @@ impl Http {
     /// Open a body, in one attempt. A status other than 200 and 206 is an error.
     ///
     /// Waits for one of the limited slots first; the body holds it. Redirects are followed; to
-    /// another origin without the headers that may hold credentials. A `range` that is answered with
+    /// another origin without the headers that may hold credentials. Where one led is signed for a while:
+    /// if it is refused with a 403 there, `url` is asked once more where to go. A `range` that is answered with
     /// the whole is cut out of it; one whose end is `u64::MAX` runs to the end.
     ///
     /// Who reads several bodies in an order of their own must not wait here for a slot that only an
@@ -242,7 +244,7 @@ impl Http {
         let slot = self.0.limiter.acquire().await;
         let begin = Instant::now();
         let patience = self.0.options.connect_timeout + self.0.options.first_byte_timeout;
-        let opened = match within(patience, &host, self.exchange(sending, Follow::Anywhere)).await {
+        let opened = match within(patience, &host, self.exchange_renewed(sending)).await {
             Ok(exchanged) => {
                 self.0.limiter.answered(begin.elapsed());
                 exchanged.into_body(self, extent, slot).await

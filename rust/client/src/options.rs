@@ -47,7 +47,7 @@ pub struct Options {
     pub stall: StallPolicy,
     /// Tries in all, the first included, before a failure is final.
     pub attempts: u32,
-    /// Tries in all to connect to a host from which nothing has come; `None` means as many as otherwise.
+    /// Tries in all while none of them connects to the host; `None` means as many as otherwise.
     ///
     /// Does not concern the ranges of xorbs.
     pub connect_attempts: Option<u32>,

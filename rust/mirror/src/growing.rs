@@ -6,11 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 use xetway_cache::Error as CacheError;
-use xetway_client::{Error as ClientError, TransportKind};
 
 use crate::error::{Error, Result};
 use crate::mirror::{PlainSource, Shared, blocking};
-use crate::plain::{PlainEntry, Progress, TRIES};
+use crate::plain::{PlainBody, PlainEntry, Progress, TRIES};
 use crate::stats::add;
 
 /// Bytes that are written together.
@@ -84,105 +83,35 @@ async fn fetch(
     sender: &watch::Sender<Progress>,
 ) -> Result<()> {
     let _permit = shared.http.budget().take(BUDGET_BYTES).await;
-    let size = entry.file.size();
-    let begin = entry.file.len();
-    let mut failures = 0;
-    loop {
-        let start = entry.file.len();
-        if start >= size {
-            return Ok(());
-        }
-        let error = match fetch_once(shared, entry, source, sender, start).await {
-            Ok(()) => continue,
-            Err(Error::Client(error)) => error,
-            Err(other) => return Err(other),
-        };
-        failures = if entry.file.len() > start + (1 << 20) {
-            1
-        } else {
-            failures + 1
-        };
-        let mut attempts = shared.http.options().attempts;
-        if error.is_unreachable() && entry.file.len() == begin {
-            attempts = shared.http.connect_attempts(attempts);
-        }
-        if matches!(error, ClientError::Integrity { .. }) {
-            attempts = attempts.min(TRIES);
-        }
-        let waited = shared.http.back_off(failures, attempts, error).await;
-        waited.map_err(|error| given_up(entry, error))?;
-    }
-}
-
-/// Content of another length is not the file.
-fn given_up(entry: &PlainEntry, error: ClientError) -> Error {
-    match error {
-        ClientError::Integrity { expected, actual, .. } => Error::UpstreamIntegrity {
-            what: format!("file {}", entry.key),
-            expected,
-            actual,
-        },
-        other => other.into(),
-    }
-}
-
-async fn fetch_once(
-    shared: &Arc<Shared>,
-    entry: &Arc<PlainEntry>,
-    source: &PlainSource,
-    sender: &watch::Sender<Progress>,
-    start: u64,
-) -> Result<()> {
-    let size = entry.file.size();
-    let range = (start > 0).then_some(start..size);
-    let mut body = shared.http.open(source.url.expose(), &source.headers, range).await?;
-    if body.total.is_some_and(|total| total != size) || (body.end != u64::MAX && body.end != size) {
-        let other = ClientError::Integrity {
-            what: "length of the file",
-            expected: format!("{size} bytes"),
-            actual: format!("{} bytes", body.total.unwrap_or(body.end)),
-        };
-        return Err(other.into());
-    }
-    let mut at = start;
+    let (mut at, size) = (entry.file.len(), entry.file.size());
+    let mut body = PlainBody::new(shared, source, entry.key, size, at..size);
     let mut batch: Vec<Bytes> = Vec::new();
     let mut batch_bytes = 0;
     loop {
-        let piece = match body.next().await {
-            Ok(piece) => piece,
-            Err(error) => {
-                write(shared, entry, sender, &mut at, &mut batch).await?;
-                return Err(error.into());
-            }
-        };
-        let is_end = piece.is_none();
-        batch_bytes += piece.as_ref().map_or(0, Bytes::len);
-        batch.extend(piece);
-        if batch_bytes >= BATCH_BYTES || is_end {
-            write(shared, entry, sender, &mut at, &mut batch).await?;
+        let piece = body.next().await;
+        if let Ok(Some(piece)) = &piece {
+            batch_bytes += piece.len();
+            batch.push(piece.clone());
+        }
+        let is_last = !matches!(piece, Ok(Some(_)));
+        if batch_bytes >= BATCH_BYTES || is_last {
+            write(entry, sender, &mut at, &mut batch).await?;
             batch_bytes = 0;
         }
-        if is_end {
-            break;
+        if is_last {
+            return piece.map(|_| ());
         }
     }
-    if at < size {
-        let message = format!("the file ended at byte {at} of {size}");
-        return Err(ClientError::transport(TransportKind::Cut, String::new(), message).into());
-    }
-    Ok(())
 }
 
 async fn write(
-    shared: &Arc<Shared>,
     entry: &Arc<PlainEntry>,
     sender: &watch::Sender<Progress>,
     at: &mut u64,
     batch: &mut Vec<Bytes>,
 ) -> Result<()> {
     let (file, pieces, start) = (Arc::clone(&entry.file), std::mem::take(batch), *at);
-    let bytes: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
-    if bytes == 0 {
+    if pieces.is_empty() {
         return Ok(());
     }
     let written = blocking(move || {
@@ -195,7 +124,6 @@ async fn write(
     })
     .await?;
     *at = written?;
-    add(&shared.counters.fetched_bytes, bytes);
     sender.send_replace(Progress::Flying);
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! The last bytes are held back until the digest agrees. A reader who wants bytes far beyond what is
 //! there does not wait for all that lies between: those bytes come from the upstream, unproven.
 
+mod body;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 use xetway_cache::{Error as CacheError, PlainFile, PlainKey};
-use xetway_client::{Body, Error as ClientError, TransportKind};
+use xetway_client::Error as ClientError;
 use xetway_core::Hash;
 use xetway_core::hash::data_hash;
 
@@ -20,6 +22,8 @@ use crate::growing::{transfer, unwatched};
 use crate::ledger::{Ledger, PLAIN, now_s};
 use crate::mirror::{PlainSource, Shared, blocking};
 use crate::stats::add;
+
+pub(crate) use body::PlainBody;
 
 /// The end of a file that nobody gets before its digest agrees.
 const HELD_BACK_BYTES: u64 = 64 << 10;
@@ -172,7 +176,7 @@ pub(crate) struct PlainReader {
     at: u64,
     end: u64,
     /// The bytes come straight from the upstream.
-    direct: Option<Body>,
+    direct: Option<PlainBody>,
 }
 
 impl PlainReader {
@@ -190,16 +194,13 @@ impl PlainReader {
             return Ok(None);
         }
         let piece = match &mut self.direct {
-            Some(body) => body.next().await?.unwrap_or_default(),
-            None => self.follow(max_bytes).await?,
+            Some(body) => body.next().await?,
+            None => Some(self.follow(max_bytes).await?),
         };
-        if piece.is_empty() {
-            let message = format!("the file ended at byte {} of {}", self.at, self.end);
-            return Err(ClientError::transport(TransportKind::Cut, String::new(), message).into());
-        }
-        self.at += piece.len() as u64;
-        add(&self.shared.counters.served_bytes, piece.len() as u64);
-        Ok(Some(piece))
+        let piece_bytes = piece.as_ref().map_or(0, Bytes::len) as u64;
+        self.at += piece_bytes;
+        add(&self.shared.counters.served_bytes, piece_bytes);
+        Ok(piece)
     }
 
     async fn follow(&mut self, max_bytes: usize) -> Result<Bytes> {
@@ -324,15 +325,10 @@ impl Shared {
         let is_far = !entry.file.is_proven()
             && range.end < size
             && range.start > entry.file.len().saturating_add(FAR_AHEAD_BYTES);
-        let direct = match &source {
-            Some(source) if is_far && range.start < range.end => {
-                let opened = self
-                    .http
-                    .open(source.url.expose(), &source.headers, Some(range.clone()));
-                Some(opened.await?)
-            }
-            _ => None,
-        };
+        let direct = source
+            .as_ref()
+            .filter(|_| is_far)
+            .map(|source| PlainBody::new(self, source, key, size, range.clone()));
         let reader = PlainReader {
             shared: Arc::clone(self),
             entry,

@@ -23,6 +23,8 @@ use sink::{Plain, Writing};
 const BLOCK_BYTES: usize = 1 << 20;
 /// How often all of a file is fetched when its digest is wrong.
 const TRIES: u32 = 3;
+/// How often it is begun when its size is wrong: it may have been another page, once.
+const SIZE_TRIES: u32 = 2;
 
 /// What the content is known to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +102,7 @@ pub async fn to_path(http: Http, what: PlainDownload, path: &Path, options: Down
 
 async fn transfer(http: &Http, what: &PlainDownload, sink: &mut Plain, meter: &Meter) -> Result<()> {
     let attempts = http.options().attempts;
-    let mut failures = 0;
+    let (mut failures, mut wrong_sizes) = (0, 0);
     let mut reached = sink.position;
     while sink.size_bytes != Some(sink.position) {
         let before = sink.position;
@@ -115,6 +117,9 @@ async fn transfer(http: &Http, what: &PlainDownload, sink: &mut Plain, meter: &M
         let Err(error) = outcome else { continue };
         if matches!(error, Error::Integrity { .. }) {
             sink.restart()?;
+            wrong_sizes += 1;
+            http.back_off(wrong_sizes, attempts.min(SIZE_TRIES), error).await?;
+            continue;
         }
         if sink.position > reached.saturating_add(BLOCK_BYTES as u64) {
             failures = 0;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE};
-use reqwest::{Method, Response, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 
 use super::extent::Extent;
 use super::message::{Answer, status_error};
@@ -44,6 +44,7 @@ pub(super) enum Follow {
 }
 
 /// A request about to be sent.
+#[derive(Clone)]
 pub(super) struct Sending {
     method: Method,
     url: Url,
@@ -157,6 +158,17 @@ impl Http {
         let host = sending.host();
         let message = format!("more than {MAX_REDIRECTS} redirects, the last to {host}");
         Err(Error::transport(TransportKind::Protocol, host, message))
+    }
+
+    /// As [`Self::exchange`], wherever redirects lead; from the start again if the place is refused where one led.
+    pub(super) async fn exchange_renewed(&self, sending: Sending) -> Result<Exchanged> {
+        let exchanged = self.exchange(sending.clone(), Follow::Anywhere).await?;
+        if exchanged.url == sending.url || exchanged.response.status() != StatusCode::FORBIDDEN {
+            return Ok(exchanged);
+        }
+        drop(exchanged);
+        add(&self.0.counters.retries, 1);
+        self.exchange(sending, Follow::Anywhere).await
     }
 
     /// Send once; again at once if a connection that was kept open turns out to be closed.

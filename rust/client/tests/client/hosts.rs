@@ -50,6 +50,33 @@ async fn a_host_that_is_not_there_is_not_tried_more_often_than_wanted() {
 }
 
 #[tokio::test]
+async fn a_host_that_answered_is_tried_as_often_as_any() {
+    use tokio::io::AsyncWriteExt;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        drop(listener);
+        read_request(&mut stream).await;
+        let busy = b"HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(busy).await.unwrap();
+    });
+    let client = http_with(
+        Options {
+            connect_attempts: Some(2),
+            ..options()
+        },
+        &[],
+    );
+    let request = Request {
+        attempts: 4,
+        ..Request::new("GET", url)
+    };
+    let error = client.request(request).await.unwrap_err();
+    assert_eq!((error.code(), client.stats().requests), ("connect_failed", 4));
+}
+
+#[tokio::test]
 async fn what_is_not_http_is_a_bad_answer() {
     use tokio::io::AsyncWriteExt;
     for speaks_first in [true, false] {

@@ -1,4 +1,4 @@
-//! Small requests, bodies, retries, redirects, stalls.
+//! Small requests, bodies, retries, stalls.
 
 use std::time::Duration;
 
@@ -8,7 +8,11 @@ use xetway_client::{Concurrency, Error, Http, Options, Request, Secret, StallPol
 use crate::server::{Reply, Server, read_request};
 use crate::{content, http, http_with, options};
 
-async fn read(http: &Http, url: &str, range: Option<std::ops::Range<u64>>) -> xetway_client::Result<Vec<u8>> {
+pub(crate) async fn read(
+    http: &Http,
+    url: &str,
+    range: Option<std::ops::Range<u64>>,
+) -> xetway_client::Result<Vec<u8>> {
     let mut body = http.open(url, &[], range).await?;
     let mut bytes = Vec::new();
     while let Some(piece) = body.next().await? {
@@ -269,51 +273,6 @@ async fn a_cut_and_a_stall_are_told_apart() {
     let error = read(&client, &server.url("/stall"), None).await.unwrap_err();
     assert_eq!((kind(&error), error.code()), (TransportKind::Stalled, "stalled"));
     assert_eq!((client.stats().stalled, client.stats().active), (1, 0));
-}
-
-#[tokio::test]
-async fn credentials_do_not_follow_a_redirect_to_another_origin() {
-    let other = Server::start(|_, _| Reply::new(200, &[], "there")).await;
-    let location = other.url("/there?sig=1");
-    let server = Server::start(move |_, request| match request.target.as_str() {
-        "/away" => Reply::new(302, &[("location", &location)], ""),
-        "/here" => Reply::new(307, &[("location", "/end")], ""),
-        "/loop" => Reply::new(302, &[("location", "/loop")], ""),
-        _ => Reply::new(200, &[], "here"),
-    })
-    .await;
-    let client = http();
-    let headers = ["authorization", "cookie", "x-secret", "x-xet-session-id"]
-        .map(|name| (name.to_owned(), Secret::from("value")));
-    let mut body = client.open(&server.url("/away"), &headers, Some(0..5)).await.unwrap();
-    assert_eq!(body.next().await.unwrap().unwrap().as_ref(), b"there");
-    let seen = &other.requests()[0];
-    assert_eq!(
-        (seen.target.as_str(), seen.header("range")),
-        ("/there?sig=1", Some("bytes=0-4"))
-    );
-    for name in ["authorization", "cookie", "x-secret"] {
-        assert_eq!(seen.header(name), None, "{name}");
-    }
-    assert_eq!(seen.header("x-xet-session-id"), Some("value"));
-
-    let mut body = client.open(&server.url("/here"), &headers, None).await.unwrap();
-    assert_eq!(body.next().await.unwrap().unwrap().as_ref(), b"here");
-    assert_eq!(server.requests()[2].header("authorization"), Some("value"));
-
-    let error = client.open(&server.url("/loop"), &[], None).await.unwrap_err();
-    assert_eq!(kind(&error), TransportKind::Protocol);
-
-    let request = |target: &str, follow| Request {
-        follow,
-        ..Request::new("GET", server.url(target))
-    };
-    assert_eq!(
-        client.request(request("/here", true)).await.unwrap().body.as_ref(),
-        b"here"
-    );
-    assert_eq!(client.request(request("/here", false)).await.unwrap().status, 307);
-    assert_eq!(client.request(request("/away", true)).await.unwrap().status, 302);
 }
 
 #[tokio::test]

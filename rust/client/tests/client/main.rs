@@ -6,6 +6,7 @@ mod fetch;
 mod hosts;
 mod http;
 mod proxy;
+mod redirects;
 mod server;
 mod tls;
 

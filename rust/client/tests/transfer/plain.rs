@@ -209,5 +209,10 @@ async fn a_refusal_leaves_nothing() {
         .await
         .unwrap_err();
     assert_eq!(error.code(), "upstream_integrity");
+    assert_eq!(
+        store.count("/plain/f"),
+        1 + 2,
+        "one request that was refused, and two of the wrong size"
+    );
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -94,6 +94,32 @@ async fn a_cut_download_goes_on_where_it_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_far_ahead_are_fetched_as_stubbornly() {
+    let (world, plain) = with(18 << 20).await;
+    let range = 17 << 20..(17 << 20) + 600_000;
+    for what in [
+        What::Cut(200_000),
+        What::Stall(200_000),
+        What::Status(503),
+        What::Status(429),
+    ] {
+        world.upstream.fault(what, 2);
+        let expected = &plain.bytes[17 << 20..(17 << 20) + 600_000];
+        assert!(world.plain(&plain, range.clone()).await.unwrap() == expected);
+    }
+    assert_eq!(world.mirror.stats().fetched_bytes, 4 * 600_000);
+    // It went on where it stopped.
+    assert!(world.upstream.plain_bytes.load(Ordering::SeqCst) <= 4 * 600_000);
+    assert_eq!(
+        world.mirror.known_plain(&plain.key, plain.size()).unwrap().held_bytes,
+        0
+    );
+    world.upstream.fault(What::Status(503), u32::MAX);
+    let error = world.plain(&plain, range).await.unwrap_err();
+    assert_eq!(error.code(), "upstream_status");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_wrong_content_never_ends_well() {
     let (world, plain) = with(900_000).await;
     world.upstream.fault(What::Flip(100_000), u32::MAX);
@@ -166,6 +192,23 @@ async fn a_size_that_is_not_the_file_s() {
         });
         assert!(bytes.await == plain.bytes);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_ends_before_its_size_has_another_length() {
+    let (world, plain) = with(18 << 20).await;
+    let claimed = 20 << 20;
+    let outcome = async |range| {
+        let source = Some(world.source("plain/file"));
+        let opened = world.mirror.open_plain(plain.key, claimed, range, source).await;
+        drain(opened.unwrap()).await.map(drop).map_err(|error| error.code())
+    };
+    for far_ahead in [17 << 20..(17 << 20) + 9, 18 << 20..19 << 20] {
+        assert_eq!(outcome(far_ahead).await, Err("upstream_integrity"));
+    }
+    // It is noticed only where there should be more.
+    world.upstream.fault(What::EndlessPage(19 << 20), 1);
+    assert_eq!(outcome(0..claimed).await, Err("upstream_integrity"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

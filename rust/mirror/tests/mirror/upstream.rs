@@ -239,6 +239,9 @@ async fn answer(stream: &mut TcpStream, state: &State, request: &Request) -> Opt
         };
         state.plain_requests.fetch_add(1, Ordering::SeqCst);
         let (start, end) = range_of(request).unwrap_or((0, None));
+        if start > 0 && start >= bytes.len() as u64 {
+            return status(stream, 416, "", b"").await;
+        }
         let range = start..end.unwrap_or(bytes.len() as u64).min(bytes.len() as u64);
         let part = request.headers.contains_key("range").then_some(bytes.len() as u64);
         return body(stream, state, &bytes, range, part, &state.plain_bytes).await;
