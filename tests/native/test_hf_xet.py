@@ -45,20 +45,25 @@ def files(tmp_path_factory):
     return paths
 
 
-@pytest.fixture(scope="module")
-def uploaded(files, tmp_path_factory):
-    """The folder of a `local://` store that hf_xet uploaded all files to, and the hashes it reported."""
-    folder = tmp_path_factory.mktemp("local")
+def upload(folder, paths):
+    """Have hf_xet upload files to a `local://` store in a folder; return the lines that it reported."""
     environment = os.environ | {"HF_HOME": str(folder / "home"), "HF_XET_TELEMETRY_ENABLED": "0"}
     done = subprocess.run(
-        [sys.executable, "-c", UPLOAD, f"local://{folder}", *map(str, files.values())],
+        [sys.executable, "-c", UPLOAD, f"local://{folder}", *map(str, paths)],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    hashes = [line.split() for line in done.stdout.splitlines()]
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def uploaded(files, tmp_path_factory):
+    """The folder of a `local://` store that hf_xet uploaded all files to, and the hashes it reported."""
+    folder = tmp_path_factory.mktemp("local")
+    hashes = upload(folder, files.values())
     return folder, {name: (file, int(size)) for name, (file, size) in zip(files, hashes, strict=True)}
 
 
@@ -97,6 +102,37 @@ def test_its_xorbs_are_read(uploaded):
         assert len(content) == xorb.raw_bytes
         schemes |= {data[chunk.start + 4] for chunk in xorb.chunks}
     assert schemes == {0, 1, 2}
+
+
+def weights(kind):
+    values = np.random.default_rng(2).normal(scale=0.02, size=1_000_000).astype("<f4")
+    blocks = np.zeros(60_000, np.dtype([("scale", "<f2"), ("values", "i1", 32)]))
+    blocks["scale"] = np.abs(values[:60_000])
+    blocks["values"] = (values[: 60_000 * 32 // 2].repeat(2) * 1500).reshape(-1, 32)
+    return {
+        "bf16": values.view("<u2")[1::2],
+        "f32": values,
+        "f16": values.astype("<f2"),
+        "fp8": (values.astype("<f2").view("<u2") >> 8).astype("u1"),
+        "int8": (values * 1000).astype("i1"),
+        "blocks": blocks,
+    }[kind].tobytes()
+
+
+@pytest.mark.parametrize("kind", ["bf16", "f32", "f16", "fp8", "int8", "blocks"])
+def test_weights_take_no_more_bytes_than_its_objects(kind, tmp_path):
+    content = weights(kind)
+    file = tmp_path / kind
+    file.write_bytes(content)
+    upload(tmp_path / "local", [file])
+    theirs = 0
+    for path in objects(tmp_path / "local", "xorbs", "default.*"):
+        if path.suffix != ".tagset":
+            theirs += xetway.unpack_xorb(path.read_bytes(), Hash(path.name.removeprefix("default.")))[0].stored_bytes
+    ends = xetway.chunk_boundaries(content).tolist()
+    chunks = [content[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    _, xorb = xetway.build_xorb(chunks, footer=False)
+    assert xorb.stored_bytes <= theirs * 1.01
 
 
 def test_its_shards_are_read_and_rebuilt(uploaded):

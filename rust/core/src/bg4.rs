@@ -5,22 +5,48 @@
 //!
 //! Source: draft-denis-xet-03, "`ByteGrouping4LZ4` (Type 2)".
 
-/// Return the lengths of the four planes of `total` bytes.
-const fn plane_bytes(total: usize) -> [usize; 4] {
-    [total.div_ceil(4), (total + 2) / 4, (total + 1) / 4, total / 4]
+/// Where each of the four planes ends, in a buffer of `total` bytes.
+const fn plane_ends(total: usize) -> [usize; 3] {
+    let zeros = total.div_ceil(4);
+    let ones = zeros + (total + 2) / 4;
+    [zeros, ones, ones + (total + 1) / 4]
 }
 
-/// Append the grouped form of `data` to `out`.
-pub fn split(data: &[u8], out: &mut Vec<u8>) {
-    let (groups, rest) = data.as_chunks::<4>();
-    out.reserve(data.len());
-    out.extend(groups.iter().map(|[byte, _, _, _]| *byte));
-    out.extend(rest.first());
-    out.extend(groups.iter().map(|[_, byte, _, _]| *byte));
-    out.extend(rest.get(1));
-    out.extend(groups.iter().map(|[_, _, byte, _]| *byte));
-    out.extend(rest.get(2));
-    out.extend(groups.iter().map(|[_, _, _, byte]| *byte));
+/// Write the grouped form of `data` into `out`.
+///
+/// Returns `false`, and writes nothing, if the two lengths differ.
+#[must_use]
+pub fn split(data: &[u8], out: &mut [u8]) -> bool {
+    if data.len() != out.len() {
+        return false;
+    }
+    let [zeros, ones, twos] = plane_ends(out.len());
+    let (rest, threes) = out.split_at_mut_checked(twos).unwrap_or_default();
+    let (rest, twos) = rest.split_at_mut_checked(ones).unwrap_or_default();
+    let (zeros, ones) = rest.split_at_mut_checked(zeros).unwrap_or_default();
+    let (groups, tail) = data.as_chunks::<4>();
+    let planes = zeros.iter_mut().zip(&mut *ones).zip(&mut *twos).zip(&mut *threes);
+    // Only blocks of a known length become vector instructions; what is left of them comes first.
+    let (blocks, rest) = groups.as_chunks::<16>();
+    for (group, (((zero, one), two), three)) in rest.iter().zip(planes.skip(groups.len() - rest.len())) {
+        [*zero, *one, *two, *three] = *group;
+    }
+    for (byte, plane) in tail.iter().zip([&mut *zeros, &mut *ones, &mut *twos]) {
+        if let Some(last) = plane.last_mut() {
+            *last = *byte;
+        }
+    }
+    let zeros = zeros.as_chunks_mut::<16>().0.iter_mut();
+    let ones = ones.as_chunks_mut::<16>().0.iter_mut();
+    let twos = twos.as_chunks_mut::<16>().0.iter_mut();
+    let threes = threes.as_chunks_mut::<16>().0.iter_mut();
+    for (block, (((zero, one), two), three)) in blocks.iter().zip(zeros.zip(ones).zip(twos).zip(threes)) {
+        *zero = block.map(|group| group[0]);
+        *one = block.map(|group| group[1]);
+        *two = block.map(|group| group[2]);
+        *three = block.map(|group| group[3]);
+    }
+    true
 }
 
 /// Write the plain form of the grouped bytes `grouped` into `out`.
@@ -31,14 +57,16 @@ pub fn merge(grouped: &[u8], out: &mut [u8]) -> bool {
     if grouped.len() != out.len() {
         return false;
     }
-    let [zeros_bytes, ones_bytes, twos_bytes, _] = plane_bytes(grouped.len());
-    let (zeros, rest) = grouped.split_at_checked(zeros_bytes).unwrap_or_default();
-    let (ones, rest) = rest.split_at_checked(ones_bytes).unwrap_or_default();
-    let (twos, threes) = rest.split_at_checked(twos_bytes).unwrap_or_default();
+    let [zeros, ones, twos] = plane_ends(grouped.len());
+    let (rest, threes) = grouped.split_at_checked(twos).unwrap_or_default();
+    let (rest, twos) = rest.split_at_checked(ones).unwrap_or_default();
+    let (zeros, ones) = rest.split_at_checked(zeros).unwrap_or_default();
     let (groups, tail) = out.as_chunks_mut::<4>();
     let planes = zeros.iter().zip(ones).zip(twos).zip(threes);
     for (group, (((zero, one), two), three)) in groups.iter_mut().zip(planes) {
-        *group = [*zero, *one, *two, *three];
+        // Put together as a number, because an array of four bytes is stored byte by byte.
+        let [zero, one, two, three] = [*zero, *one, *two, *three].map(u32::from);
+        *group = (zero | one << 8 | two << 16 | three << 24).to_le_bytes();
     }
     for (byte, plane) in tail.iter_mut().zip([zeros, ones, twos]) {
         *byte = plane.last().copied().unwrap_or_default();

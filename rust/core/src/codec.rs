@@ -6,6 +6,7 @@
 //! Source: draft-denis-xet-03, "Compression Schemes"; limits of the deployed reader.
 
 use crate::bg4;
+use crate::buffer::front;
 use crate::error::{Error, Result};
 use crate::lz4;
 use crate::probe;
@@ -41,7 +42,6 @@ impl TryFrom<u8> for Scheme {
 pub struct Encoder {
     lz4: lz4::Encoder,
     grouped: Vec<u8>,
-    probe: probe::Probe,
 }
 
 impl Encoder {
@@ -56,9 +56,10 @@ impl Encoder {
             Scheme::None => out.extend_from_slice(data),
             Scheme::Lz4 => self.lz4.encode(data, out),
             Scheme::ByteGrouping4Lz4 => {
-                self.grouped.clear();
-                bg4::split(data, &mut self.grouped);
-                self.lz4.encode(&self.grouped, out);
+                let grouped = front(&mut self.grouped, data.len());
+                // The lengths are equal.
+                let _ = bg4::split(data, grouped);
+                self.lz4.encode(grouped, out);
             }
         }
     }
@@ -67,7 +68,7 @@ impl Encoder {
     ///
     /// `None` is the answer only for data that LZ4 plainly cannot shrink.
     pub fn choose(&mut self, data: &[u8]) -> Scheme {
-        self.probe.choose(data, &mut self.lz4)
+        probe::choose(data, &mut self.lz4)
     }
 
     /// Append one chunk, header and payload, to `out`, with the scheme that [`Self::choose`] names
@@ -131,8 +132,8 @@ impl Decoder {
     /// Decode `payload` into `dst`, whose length is the exact raw length.
     ///
     /// A payload that decodes to fewer or more bytes is an error; nothing is ever written outside
-    /// `dst`, and after an error its content is unspecified. Memory: one buffer as large as `dst`,
-    /// for byte grouping only.
+    /// `dst`, and after an error its content is unspecified. Memory: one buffer as large as `dst`
+    /// at most was, for byte grouping only.
     pub fn decompress_into(&mut self, scheme: Scheme, payload: &[u8], dst: &mut [u8]) -> Result<()> {
         match scheme {
             Scheme::None if payload.len() == dst.len() => {
@@ -148,10 +149,10 @@ impl Decoder {
             }),
             Scheme::Lz4 => lz4::decode(payload, dst),
             Scheme::ByteGrouping4Lz4 => {
-                self.grouped.resize(dst.len(), 0);
-                lz4::decode(payload, &mut self.grouped)?;
-                // The lengths are equal by the resize above.
-                let _ = bg4::merge(&self.grouped, dst);
+                let grouped = front(&mut self.grouped, dst.len().saturating_add(lz4::ROOM_BYTES));
+                lz4::decode_front(payload, grouped, dst.len())?;
+                // The lengths are equal.
+                let _ = bg4::merge(grouped.get(..dst.len()).unwrap_or_default(), dst);
                 Ok(())
             }
         }

@@ -10,6 +10,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 pub mod bg4;
+pub mod buffer;
 pub mod chunker;
 pub mod codec;
 pub mod error;

@@ -1,4 +1,5 @@
-//! The LZ4 frame layer: headers, blocks and checksums around the block codec of `lz4_flex`.
+//! The LZ4 frame layer: headers, blocks and checksums around a block decoder of our own and the
+//! block encoder of `lz4_flex`.
 //!
 //! Reads every legal frame (independent or linked blocks, stored blocks, several blocks, block and
 //! content checksums, content size) into a buffer of exactly the expected length, and writes the
@@ -17,12 +18,17 @@
 //!
 //! Source: LZ4 Frame Format Description 1.6.
 
-use lz4_flex::block::{
-    CompressTable, compress_into_with_table, decompress_into, decompress_into_with_dict, get_maximum_output_size,
-};
+mod block;
+
+use std::ops::Range;
+
+use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
 use twox_hash::XxHash32;
 
+use crate::buffer::front;
 use crate::error::{Error, Result};
+use crate::lz4::block::BlockError;
+pub(crate) use crate::lz4::block::ROOM_BYTES;
 use crate::reader::Reader;
 
 const FORMAT: &str = "lz4 frame";
@@ -30,7 +36,6 @@ const MAGIC: u32 = 0x184d_2204;
 const LEGACY_MAGIC: u32 = 0x184c_2102;
 const SKIPPABLE_MAGIC: u32 = 0x184d_2a50;
 const STORED_BIT: u32 = 1 << 31;
-const WINDOW_BYTES: usize = 64 * 1024;
 
 /// Bytes a frame of one block adds to the block: header, block length and end mark.
 pub const OVERHEAD_BYTES: usize = 7 + 4 + 4;
@@ -47,21 +52,30 @@ struct Descriptor {
 ///
 /// Never writes outside `dst` and never allocates. Bytes after the frame are an error.
 pub fn decode(frame: &[u8], dst: &mut [u8]) -> Result<()> {
+    let length = dst.len();
+    decode_front(frame, dst, length)
+}
+
+/// Decode `frame` to the first `length` bytes of `buffer`; the rest is room, which makes it faster.
+///
+/// As [`decode`] in all else.
+pub(crate) fn decode_front(frame: &[u8], buffer: &mut [u8], length: usize) -> Result<()> {
     let mut reader = Reader::new(FORMAT, frame);
     let descriptor = read_descriptor(&mut reader)?;
     if let Some(bytes) = descriptor.content_bytes
-        && bytes != dst.len() as u64
+        && bytes != length as u64
     {
-        return Err(wrong_length(dst.len() as u64, bytes, 0));
+        return Err(wrong_length(length, bytes, 0));
     }
     let mut filled = 0_usize;
-    while let Some(written) = decode_block(&mut reader, &descriptor, dst, filled)? {
+    while let Some(written) = decode_block(&mut reader, &descriptor, buffer, filled..length)? {
         filled = filled.saturating_add(written);
     }
-    if filled != dst.len() {
-        return Err(wrong_length(dst.len() as u64, filled as u64, reader.offset()));
+    if filled != length {
+        return Err(wrong_length(length, filled as u64, reader.offset()));
     }
-    if descriptor.content_checksum && reader.u32()? != XxHash32::oneshot(0, dst) {
+    let content = buffer.get(..length).unwrap_or_default();
+    if descriptor.content_checksum && reader.u32()? != XxHash32::oneshot(0, content) {
         return Err(reader.malformed(4, "lz4_content_checksum", "content checksum does not match"));
     }
     if reader.remaining() > 0 {
@@ -117,12 +131,12 @@ fn read_descriptor(reader: &mut Reader<'_>) -> Result<Descriptor> {
     })
 }
 
-/// Decode the next block to `dst[filled..]`; returns its length, or `None` at the end mark.
+/// Decode the next block to the start of `free` in `buffer`; returns its length, or `None` at the end mark.
 fn decode_block(
     reader: &mut Reader<'_>,
     descriptor: &Descriptor,
-    dst: &mut [u8],
-    filled: usize,
+    buffer: &mut [u8],
+    free: Range<usize>,
 ) -> Result<Option<usize>> {
     let header = reader.u32()?;
     if header == 0 {
@@ -137,37 +151,25 @@ fn decode_block(
     if descriptor.block_checksums && reader.u32()? != XxHash32::oneshot(0, block) {
         return Err(reader.malformed(4, "lz4_block_checksum", "block checksum does not match"));
     }
-    let wanted = dst.len() as u64;
-    let Some((done, free)) = dst.split_at_mut_checked(filled) else {
-        return Err(wrong_length(wanted, filled as u64, offset));
-    };
+    let too_long = |bytes: usize| wrong_length(free.end, (free.start as u64).saturating_add(bytes as u64), offset);
     if header & STORED_BIT != 0 {
-        let Some(target) = free.get_mut(..block.len()) else {
-            return Err(wrong_length(
-                wanted,
-                (filled as u64).saturating_add(block.len() as u64),
-                offset,
-            ));
-        };
-        target.copy_from_slice(block);
+        if block.len() > free.len() {
+            return Err(too_long(block.len()));
+        }
+        if let Some(target) = buffer.get_mut(free.start..free.start + block.len()) {
+            target.copy_from_slice(block);
+        }
         return Ok(Some(block.len()));
     }
-    let room = free.len().min(descriptor.max_block_bytes);
-    let target = free.get_mut(..room).unwrap_or_default();
-    let written = if descriptor.independent || done.is_empty() {
-        decompress_into(block, target)
-    } else {
-        let window = done.get(done.len().saturating_sub(WINDOW_BYTES)..).unwrap_or_default();
-        decompress_into_with_dict(block, target, window)
-    };
-    match written {
+    // What an independent block may refer to begins with itself.
+    let origin = if descriptor.independent { free.start } else { 0 };
+    let window = buffer.get_mut(origin..).unwrap_or_default();
+    let start = free.start - origin;
+    let end = start.saturating_add(free.len().min(descriptor.max_block_bytes));
+    match block::decode(block, window, start, end) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(lz4_flex::block::DecompressError::OutputTooSmall { expected, .. }) => Err(wrong_length(
-            wanted,
-            (filled as u64).saturating_add(expected as u64),
-            offset,
-        )),
-        Err(_) => Err(Error::Malformed {
+        Err(BlockError::TooLong(bytes)) => Err(too_long(bytes)),
+        Err(BlockError::Malformed) => Err(Error::Malformed {
             format: FORMAT,
             offset,
             code: "lz4_block",
@@ -176,20 +178,21 @@ fn decode_block(
     }
 }
 
-const fn wrong_length(expected: u64, actual: u64, offset: u64) -> Error {
+const fn wrong_length(expected: usize, actual: u64, offset: u64) -> Error {
     Error::LengthMismatch {
         what: "lz4 content",
-        expected,
+        expected: expected as u64,
         actual,
         offset,
         code: "decoded_length",
     }
 }
 
-/// Writes frames; keeps its hash table between calls.
+/// Writes frames; keeps its hash table and its buffer between calls.
 #[derive(Default)]
 pub struct Encoder {
     table: CompressTable,
+    block: Vec<u8>,
 }
 
 impl Encoder {
@@ -213,32 +216,32 @@ impl Encoder {
         out.extend_from_slice(&[0; 4]);
     }
 
-    fn encode_block(&mut self, block: &[u8], out: &mut Vec<u8>) {
-        let start = out.len();
-        let body = start + 4;
-        out.resize(body + get_maximum_output_size(block.len()), 0);
-        let room = out.get_mut(body..).unwrap_or_default();
-        let written = compress_into_with_table(block, room, &mut self.table).ok();
-        let smaller = written.filter(|bytes| *bytes < block.len());
-        let (length, stored) = if let Some(bytes) = smaller {
-            out.truncate(body + bytes);
-            (bytes, 0)
+    fn encode_block(&mut self, data: &[u8], out: &mut Vec<u8>) {
+        let block = self.compress(data);
+        let (block, stored) = if block.is_empty() || block.len() >= data.len() {
+            (data, STORED_BIT)
         } else {
-            out.truncate(body);
-            out.extend_from_slice(block);
-            (block.len(), STORED_BIT)
+            (block, 0)
         };
         // A block is at most 4 MiB, so the length always fits.
-        let header = u32::try_from(length).unwrap_or_default() | stored;
-        if let Some(field) = out.get_mut(start..body) {
-            field.copy_from_slice(&header.to_le_bytes());
-        }
+        let header = u32::try_from(block.len()).unwrap_or_default() | stored;
+        out.extend_from_slice(&header.to_le_bytes());
+        out.extend_from_slice(block);
     }
 
-    /// Return the encoded length of `data` as one block, without the frame around it.
-    pub(crate) fn block_bytes(&mut self, data: &[u8], scratch: &mut Vec<u8>) -> usize {
-        scratch.resize(get_maximum_output_size(data.len()), 0);
-        compress_into_with_table(data, scratch, &mut self.table).unwrap_or(data.len())
+    /// Return `data` as one block, or nothing if it cannot be.
+    ///
+    /// Written apart and then copied: to write to the end of a vector would be to fill it with zeros first.
+    fn compress(&mut self, data: &[u8]) -> &[u8] {
+        let room = front(&mut self.block, get_maximum_output_size(data.len()));
+        let bytes = compress_into_with_table(data, room, &mut self.table).unwrap_or_default();
+        room.get(..bytes).unwrap_or_default()
+    }
+
+    /// Say whether LZ4 makes `data` any smaller.
+    pub(crate) fn shrinks(&mut self, data: &[u8]) -> bool {
+        let bytes = self.compress(data).len();
+        bytes > 0 && bytes < data.len()
     }
 }
 

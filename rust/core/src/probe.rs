@@ -23,34 +23,27 @@ const BIT_COUNTS: usize = 9;
 
 type BitHistogram = [u32; BIT_COUNTS];
 
-#[derive(Clone, Default)]
-pub(crate) struct Probe {
-    scratch: Vec<u8>,
+pub(crate) fn choose(data: &[u8], lz4: &mut lz4::Encoder) -> Scheme {
+    let mut bytes = [0_u32; 256];
+    let mut bits = [[0_u32; BIT_COUNTS]; 4];
+    for sample in samples(data) {
+        count(sample, &mut bytes, &mut bits);
+    }
+    if grouping_pays(&bits) {
+        return Scheme::ByteGrouping4Lz4;
+    }
+    // Repeats are invisible to a histogram.
+    if entropy_bits(&bytes) >= RANDOM_BITS && !lz4.shrinks(middle(data)) {
+        return Scheme::None;
+    }
+    Scheme::Lz4
 }
 
-impl Probe {
-    pub(crate) fn choose(&mut self, data: &[u8], lz4: &mut lz4::Encoder) -> Scheme {
-        let mut bytes = [0_u32; 256];
-        let mut bits = [[0_u32; BIT_COUNTS]; 4];
-        for sample in samples(data) {
-            count(sample, &mut bytes, &mut bits);
-        }
-        if grouping_pays(&bits) {
-            return Scheme::ByteGrouping4Lz4;
-        }
-        if entropy_bits(&bytes) >= RANDOM_BITS && self.trial_saves_nothing(data, lz4) {
-            return Scheme::None;
-        }
-        Scheme::Lz4
-    }
-
-    /// Compress one slice from the middle: repeats are invisible to a histogram.
-    fn trial_saves_nothing(&mut self, data: &[u8], lz4: &mut lz4::Encoder) -> bool {
-        let length = data.len().min(TRIAL_BYTES);
-        let start = (data.len() - length) / 2;
-        let slice = data.get(start..start + length).unwrap_or_default();
-        lz4.block_bytes(slice, &mut self.scratch) >= slice.len()
-    }
+/// Return one contiguous slice from the middle.
+fn middle(data: &[u8]) -> &[u8] {
+    let length = data.len().min(TRIAL_BYTES);
+    let start = (data.len() - length) / 2;
+    data.get(start..start + length).unwrap_or_default()
 }
 
 /// Return evenly spread samples, or all of a short input as one.

@@ -1,13 +1,15 @@
 //! Any payload decodes to exactly the length asked for or fails, and never writes outside it; where
-//! the frame layer of `lz4_flex` accepts a frame too, both say the same; what is encoded decodes.
+//! the frame layer of `lz4_flex` accepts a frame too, both say the same, and of any block both say
+//! the same whether or not it is good; what is encoded decodes.
 #![no_main]
 
 use std::io::Read as _;
 
 use libfuzzer_sys::fuzz_target;
+use lz4_flex::block::DecompressError;
 use xetway_core::codec::{self, Encoder};
 use xetway_core::xorb::ChunkHeader;
-use xetway_core::{MAX_CHUNK_BYTES, Scheme};
+use xetway_core::{Error, MAX_CHUNK_BYTES, Scheme, bg4, lz4};
 
 const SCHEMES: [Scheme; 3] = [Scheme::None, Scheme::Lz4, Scheme::ByteGrouping4Lz4];
 const GUARD_BYTES: usize = 64;
@@ -22,6 +24,7 @@ fuzz_target!(|input: (u32, Option<(u8, u8)>, &[u8])| {
     for scheme in SCHEMES {
         decode(scheme, &payload, length);
     }
+    block(bytes, length, descriptor.is_some_and(|(flags, _)| flags & 0x20 == 0));
     round_trip(bytes);
 });
 
@@ -63,6 +66,50 @@ fn decode(scheme: Scheme, payload: &[u8], length: usize) {
             .chain(&buffer[GUARD_BYTES + length..])
             .all(|byte| *byte == 0xa5)
     );
+}
+
+/// The first bytes are what a linked block may refer to, the rest is the block.
+fn block(bytes: &[u8], length: usize, linked: bool) {
+    let (window, block) = bytes.split_at(bytes.len().min(if linked { 40 } else { 0 }));
+    if block.is_empty() || length < window.len() {
+        return;
+    }
+    let mut frame = vec![0x04, 0x22, 0x4d, 0x18];
+    frame.extend_from_slice(if linked {
+        &[0x40, 0x50, 0x77]
+    } else {
+        &[0x60, 0x50, 0xfb]
+    });
+    for (bytes, stored) in [(window, 1 << 31), (block, 0)] {
+        frame.extend_from_slice(&(bytes.len() as u32 | stored).to_le_bytes());
+        frame.extend_from_slice(bytes);
+    }
+    frame.extend_from_slice(&[0; 4]);
+
+    let mut peer = vec![0; length - window.len()];
+    let peer_outcome = lz4_flex::block::decompress_into_with_dict(block, &mut peer, window);
+    let mut exact = vec![0; length];
+    let outcome = lz4::decode(&frame, &mut exact);
+    let code = match peer_outcome {
+        Ok(bytes) if bytes == peer.len() => {
+            assert_eq!(exact, [window, &peer].concat());
+            "none"
+        }
+        Ok(_) | Err(DecompressError::OutputTooSmall { .. }) => "decoded_length",
+        Err(_) => "lz4_block",
+    };
+    assert_eq!(outcome.as_ref().map_or_else(Error::code, |()| "none"), code);
+    // Where there is room after the destination, copies are made in another way.
+    let mut merged = vec![0; length];
+    let mut grouped = vec![0; length];
+    assert_eq!(
+        codec::decompress_into(Scheme::ByteGrouping4Lz4, &frame, &mut merged),
+        outcome
+    );
+    if outcome.is_ok() {
+        assert!(bg4::split(&merged, &mut grouped));
+        assert_eq!(grouped, exact);
+    }
 }
 
 fn round_trip(data: &[u8]) {

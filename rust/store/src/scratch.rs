@@ -1,5 +1,6 @@
 //! What readers work in, apart from what they are: one per thread serves any number of them.
 
+pub(crate) use xetway_core::buffer::front;
 use xetway_core::codec::Decoder;
 
 use crate::error::Result;
@@ -73,12 +74,4 @@ impl Run {
             Ok((index, bytes))
         })
     }
-}
-
-/// The front of a buffer, which is made longer if need be and never shorter: what it holds is not zeroed again.
-pub(crate) fn front(buffer: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
-    if buffer.len() < bytes {
-        buffer.resize(bytes, 0);
-    }
-    buffer.get_mut(..bytes).unwrap_or_default()
 }

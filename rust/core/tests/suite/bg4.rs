@@ -4,9 +4,15 @@ use crate::inputs::splitmix;
 use xetway_core::bg4::{merge, split};
 
 fn grouped(data: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    split(data, &mut out);
+    let mut out = vec![0xee; data.len()];
+    assert!(split(data, &mut out));
     out
+}
+
+fn naive(data: &[u8]) -> Vec<u8> {
+    (0..4)
+        .flat_map(|plane| data.iter().skip(plane).step_by(4).copied())
+        .collect()
 }
 
 #[test]
@@ -25,16 +31,24 @@ fn order_of_bytes() {
 }
 
 #[test]
-fn merge_undoes_split_at_every_length() {
+fn both_agree_with_the_plain_definition_at_every_length_and_alignment() {
+    let data = splitmix(1, 131_072 + 16);
     for length in (0..300).chain([8192, 131_071, 131_072]) {
-        let data = splitmix(length as u64, length);
-        let naive: Vec<u8> = (0..4)
-            .flat_map(|plane| data.iter().skip(plane).step_by(4).copied())
-            .collect();
-        assert_eq!(grouped(&data), naive);
-        let mut back = vec![0xee; length];
-        assert!(merge(&naive, &mut back));
-        assert_eq!(back, data);
+        for start in 0..16 {
+            let data = &data[start..start + length];
+            let wanted = naive(data);
+            assert_eq!(grouped(data), wanted);
+            // What lies around the destination stays.
+            let mut back = vec![0xee; start + length + 1];
+            assert!(merge(&wanted, &mut back[start..start + length]));
+            assert_eq!(back[start..start + length], *data);
+            assert!(
+                back[..start]
+                    .iter()
+                    .chain(&back[start + length..])
+                    .all(|byte| *byte == 0xee)
+            );
+        }
     }
 }
 
@@ -43,12 +57,7 @@ fn lengths_that_differ_change_nothing() {
     let mut out = [1, 2, 3];
     assert!(!merge(&[0; 4], &mut out));
     assert!(!merge(&[0; 2], &mut out));
+    assert!(!split(&[0; 4], &mut out));
+    assert!(!split(&[0; 2], &mut out));
     assert_eq!(out, [1, 2, 3]);
-}
-
-#[test]
-fn split_appends() {
-    let mut out = vec![9];
-    split(&[1, 2], &mut out);
-    assert_eq!(out, [9, 1, 2]);
 }

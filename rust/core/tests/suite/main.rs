@@ -18,6 +18,7 @@ mod codec;
 mod hash;
 mod inputs;
 mod lz4;
+mod lz4_blocks;
 mod merkle;
 mod plan;
 mod shard;
