@@ -8,9 +8,10 @@ TORCH ?= 1
 FAULT_RUNS ?= 25
 SOAK_MINUTES ?= 10
 BENCH_MIB ?= 1024
+PYTHON_T ?= python3.14t
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick nightly faults soak bench build fmt lint fuzz coverage deny wheel clean python
+.PHONY: help demo test quick nightly faults soak bench build fmt lint fuzz sanitize freethreaded coverage deny wheel clean python
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -62,6 +63,12 @@ lint: build ## formatting, clippy, ruff, mypy, stubtest
 
 fuzz: build ## fuzz each target for FUZZ_SECONDS (needs a nightly toolchain and cargo-fuzz)
 	@$(VENV_PYTHON) scripts/fuzz.py --seconds $(FUZZ_SECONDS)
+
+sanitize: build ## Rust tests under Miri and the address and thread sanitizers (needs a nightly toolchain)
+	@$(VENV_PYTHON) scripts/sanitize.py
+
+freethreaded: build ## the tests on a Python without interpreter lock (PYTHON_T names it)
+	@$(VENV_PYTHON) scripts/freethreaded.py --python $(PYTHON_T)
 
 coverage: build ## Rust coverage alone (needs llvm-profdata and llvm-cov)
 	@$(VENV_PYTHON) scripts/rust_coverage.py

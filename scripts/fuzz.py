@@ -6,32 +6,23 @@ import argparse
 import subprocess
 import sys
 
-from toolchain import ROOT
+from toolchain import ROOT, MissingError, require
 
 FUZZ = ROOT / "rust" / "fuzz"
-
-
-def lacks() -> str | None:
-    """What is missing to fuzz, or None."""
-    for command, advice in (
-        (("cargo", "+nightly", "--version"), "a nightly toolchain: rustup toolchain install nightly"),
-        (("cargo", "fuzz", "--version"), "cargo-fuzz: cargo install --locked cargo-fuzz"),
-    ):
-        try:
-            if subprocess.run(command, capture_output=True, check=False).returncode:
-                return advice
-        except FileNotFoundError:
-            return "cargo: see README"
-    return None
+TOOLS = (
+    (("cargo", "+nightly", "--version"), "a nightly toolchain: rustup toolchain install nightly"),
+    (("cargo", "fuzz", "--version"), "cargo-fuzz: cargo install --locked cargo-fuzz"),
+)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
     seconds = parser.parse_args().seconds
-    missing = lacks()
-    if missing:
-        print(f"fuzz: needs {missing}", file=sys.stderr)
+    try:
+        require(TOOLS)
+    except MissingError as error:
+        print(f"fuzz: needs {error}", file=sys.stderr)
         return 1
     for target in sorted(path.stem for path in (FUZZ / "fuzz_targets").glob("*.rs")):
         print(f"== fuzz {target} for {seconds} s", flush=True)

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,6 +85,17 @@ def check_cargo() -> None:
 def last_line(text: str) -> str:
     """The last line with anything on it; tools put the reason there."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no output")
+
+
+def require(tools: Iterable[tuple[Sequence[str], str]]) -> None:
+    """Raise MissingError at the first command that does not run, with the advice beside it."""
+    for command, advice in tools:
+        try:
+            works = not subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode
+        except FileNotFoundError:
+            works = False
+        if not works:
+            raise MissingError(advice)
 
 
 def check_all() -> None:

@@ -14,20 +14,25 @@ from toolchain import ROOT, MissingError
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the fake programs are shell scripts")
 
 
-def check(tmp_path: Path, **programs: str) -> str:
-    """What bootstrap.py --check says where only these programs (shell scripts) are on PATH."""
+def run_with(tmp_path: Path, script: str, *options: str, **programs: str) -> subprocess.CompletedProcess[str]:
+    """Run a script where only these programs (shell scripts) are on PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name, body in programs.items():
         (folder / name).write_text(f"#!/bin/sh\n{body}\n")
         (folder / name).chmod(0o755)
-    answer = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "bootstrap.py"), "--check"],
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *options],
         env={"PATH": str(folder), "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def check(tmp_path: Path, **programs: str) -> str:
+    """What bootstrap.py --check says there."""
+    answer = run_with(tmp_path, "bootstrap", "--check", **programs)
     assert answer.returncode == (0 if "are here" in answer.stdout else 1)
     assert "Traceback" not in answer.stderr
     assert len(answer.stderr.strip().splitlines()) <= 2
@@ -69,3 +74,22 @@ def test_makefile_says_when_no_python_is_new_enough() -> None:
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert answer.returncode == 2
     assert "No usable Python 3.11 or newer" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "programs", "said"),
+    [
+        ("freethreaded", {}, "there is no python3.14t here. Get one, 3.14 or newer"),
+        ("freethreaded", {"python3.14t": "exit 1"}, "is not a free-threaded Python. Get one, 3.14 or newer"),
+        ("sanitize", {}, "needs a nightly toolchain"),
+        ("sanitize", {"cargo": "test $2 = --version"}, "needs Miri"),
+        ("sanitize", {"cargo": 'test "$3" != setup'}, "needs Rust's own sources"),
+        ("fuzz", {"cargo": "test $1 = +nightly"}, "needs cargo-fuzz"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_command_says_what_it_lacks(tmp_path: Path, script: str, programs: dict[str, str], said: str) -> None:
+    answer = run_with(tmp_path, script, **programs)
+    assert answer.returncode == 1
+    assert said in answer.stderr
+    assert "Traceback" not in answer.stderr

@@ -32,7 +32,8 @@ impl Bytes {
         // SAFETY: the exporter granted a request for `PyBUF_SIMPLE`, so `buf` points to `len` initialised
         // bytes in a row. The export is held by `self`: the exporter keeps the memory in place and alive
         // until it is released, which the lifetime of the slice prevents. What the type system can't rule
-        // out is that Python code writes to a mutable buffer while we read it without the interpreter lock.
+        // out is that Python code writes to a mutable buffer while we read it, without the interpreter lock or on
+        // a Python that has none.
         // As with `hashlib`, that is the caller's mistake and documented as one; its result is a value
         // computed from mixed bytes: the code that reads them checks every length and index it derives
         // from them, and keeps no reference to them after the call.

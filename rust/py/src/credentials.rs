@@ -30,6 +30,8 @@ impl Credentials {
 
     /// Return the store that these open, by way of `http`.
     pub(crate) fn cas(&self, py: Python<'_>, http: &HttpClient) -> PyResult<Cas> {
+        // Before the lock: it may run Python code, and who waits for the lock keeps the interpreter.
+        let connections = http.http(py)?;
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((serial, cas)) = &*store
             && *serial == http.serial()
@@ -37,7 +39,7 @@ impl Credentials {
         {
             return Ok(cas.clone());
         }
-        let cas = Cas::new(http.http(py)?, self.inner());
+        let cas = Cas::new(connections, self.inner());
         *store = Some((http.serial(), InProcess::new(cas.clone())));
         Ok(cas)
     }

@@ -105,14 +105,15 @@ fn keyed_hash(py: Python<'_>, hash: &Hash, hash_key: Bytes) -> PyResult<Hash> {
 }
 
 #[pyfunction]
-fn verification_hash(hashes: Vec<PyRef<'_, Hash>>) -> Hash {
+fn verification_hash(py: Python<'_>, hashes: Vec<PyRef<'_, Hash>>) -> Hash {
     let hashes: Vec<Inner> = hashes.iter().map(|hash| hash.0).collect();
-    Hash(core::verification_hash(&hashes))
+    Hash(py.detach(|| core::verification_hash(&hashes)))
 }
 
 #[pyfunction]
-fn merkle_root(chunks: Vec<(PyRef<'_, Hash>, u64)>) -> Hash {
-    Hash(merkle::root(&nodes(chunks)))
+fn merkle_root(py: Python<'_>, chunks: Vec<(PyRef<'_, Hash>, u64)>) -> Hash {
+    let nodes = nodes(chunks);
+    Hash(py.detach(|| merkle::root(&nodes)))
 }
 
 #[pyfunction]
@@ -120,10 +121,10 @@ fn merkle_root(chunks: Vec<(PyRef<'_, Hash>, u64)>) -> Hash {
 fn file_hash(py: Python<'_>, chunks: Vec<(PyRef<'_, Hash>, u64)>, salt: Option<Bytes>) -> PyResult<Hash> {
     let nodes = nodes(chunks);
     let salt = salt.map(|salt| key(py, "salt", &salt)).transpose()?;
-    Ok(Hash(match salt {
+    Ok(Hash(py.detach(|| match salt {
         Some(salt) => merkle::file_hash_with_salt(&nodes, &salt),
         None => merkle::file_hash(&nodes),
-    }))
+    })))
 }
 
 /// Add this noun to the module.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use xetway_client::{Concurrency, Http, Options, Request, Secret, StallPolicy};
+use xetway_client::{Concurrency, Error, Http, Options, Request, Secret, StallPolicy};
 
 use crate::buffer::Bytes as Buffer;
 use crate::errors::{OrRaise, setting_error};
@@ -41,18 +41,23 @@ fn at_least_one<N: PartialEq + Default>(py: Python<'_>, name: &str, number: N) -
 pub(crate) struct HttpClient {
     options: Options,
     serial: u64,
-    /// Locked only by threads that hold the interpreter.
+    /// Locked only by threads attached to the interpreter.
     made: Mutex<InProcess<Http>>,
 }
 
 impl HttpClient {
     /// Return the client; a new one in a process made by a fork, which has none of its connections.
     pub(crate) fn http(&self, py: Python<'_>) -> PyResult<Http> {
+        self.made_here().or_raise(py)
+    }
+
+    /// Runs no Python code with the lock held: who waits for it keeps the interpreter.
+    fn made_here(&self) -> Result<Http, Error> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(http) = made.get() {
             return Ok(http.clone());
         }
-        let http = Http::new(self.options.clone()).or_raise(py)?;
+        let http = Http::new(self.options.clone())?;
         *made = InProcess::new(http.clone());
         Ok(http)
     }

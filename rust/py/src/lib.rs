@@ -34,7 +34,8 @@ mod xorb;
 
 use pyo3::prelude::*;
 
-#[pymodule]
+/// Needs no interpreter lock: classes are frozen, and what they share has locks or atomics of its own.
+#[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     hash::register(module)?;

@@ -52,8 +52,8 @@ enum State {
     Ended,
 }
 
-/// Locked only by threads that hold the interpreter, as one that forks does: a child never inherits
-/// it locked.
+/// Locked only by threads attached to the interpreter, which run no Python code meanwhile. A fork waits for
+/// such threads, with or without an interpreter lock: a child never inherits it locked.
 static STATE: Mutex<State> = Mutex::new(State::Idle);
 
 fn state() -> MutexGuard<'static, State> {
