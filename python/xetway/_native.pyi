@@ -255,6 +255,18 @@ class XorbStore:
     def ingest(self) -> FileIngest:
         """Start storing content that is chunked and packed here."""
 
+    def ingest_file(
+        self, path: str | os.PathLike[str]
+    ) -> tuple[Hash, int, bytes, bytes, list[tuple[Hash, XorbWriter, int, int, int]]]:
+        """Take in the file at `path`, on all cores; returns what `FileIngest.finish` does."""
+
+    def rebuild(self, file: Hash, terms: Buffer, path: str | os.PathLike[str]) -> int:
+        """Write the file of `terms` to `path`, on all cores, every chunk proven first; returns its size.
+
+        Raises as `check_file`, and:
+            StoreCorruptionError: a xorb is damaged. Then, as after any error, `path` is what it was.
+        """
+
     def exists(self, xorb: Hash) -> bool:
         """Say whether the xorb has a file; its bytes are not looked at."""
 

@@ -1,7 +1,7 @@
 """The Xet codec as a library: chunks, hashes, xorbs, shards and reconstruction plans.
 
-Values and bytes only: no network, and no files but the one `hash_file` reads. The work is done in
-`xetway._native` with the interpreter lock released. Source: draft-denis-xet-03, and where the
+Values and bytes only: no network, and no files but the one `hash_file` reads and those of a `Store`. The
+work is done in `xetway._native` with the interpreter lock released. Source: draft-denis-xet-03, and where the
 deployed `hf_xet` 1.8.0 differs from it, `hf_xet`.
 """
 
@@ -21,6 +21,7 @@ from xetway.xet.hashing import (
 )
 from xetway.xet.plan import Plan, ReconstructionV1, ReconstructionV2, plan_reconstruction
 from xetway.xet.shards import read_shard, write_shard
+from xetway.xet.store import Store
 from xetway.xet.types import (
     Chunk,
     FileHash,
@@ -50,6 +51,7 @@ __all__ = [
     "ShardFile",
     "ShardFooter",
     "ShardXorb",
+    "Store",
     "Term",
     "Xorb",
     "XorbChunk",

@@ -12,7 +12,7 @@ use crate::errors::OrRaise;
 use crate::hash::{self, Hash};
 use crate::plan::{PlanTuple, plan_tuple};
 use crate::reader::{ByteReader, Sha256Reader};
-use crate::writer::{FileIngest, XorbWriter};
+use crate::writer::{FileIngest, IngestedFile, XorbWriter, ingested};
 use crate::xorb::{MetaTuple, meta_tuple};
 
 #[pyclass(module = "xetway._native", frozen)]
@@ -33,6 +33,17 @@ impl XorbStore {
 
     fn ingest(&self) -> FileIngest {
         FileIngest::new(self.0.ingest())
+    }
+
+    fn ingest_file<'py>(&self, py: Python<'py>, path: PathBuf) -> PyResult<IngestedFile<'py>> {
+        let outcome = py.detach(|| self.0.ingest_file(&path));
+        outcome.or_raise(py).map(|file| ingested(py, file))
+    }
+
+    fn rebuild(&self, py: Python<'_>, file: &Hash, terms: Bytes, path: PathBuf) -> PyResult<u64> {
+        let terms = terms_from_bytes(terms.as_slice()).or_raise(py)?;
+        let outcome = py.detach(|| self.0.rebuild(&file.0, &terms, &path));
+        outcome.or_raise(py)
     }
 
     fn exists(&self, py: Python<'_>, xorb: &Hash) -> PyResult<bool> {

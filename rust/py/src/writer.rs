@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use xetway_core::shard::terms_to_bytes;
-use xetway_store::{FileIngest as InnerIngest, Finished, XorbWriter as InnerWriter};
+use xetway_store::{FileIngest as InnerIngest, Finished, Ingested, XorbWriter as InnerWriter};
 
 use crate::buffer::Bytes;
 use crate::errors::OrRaise;
@@ -52,8 +52,23 @@ impl FileIngest {
     }
 }
 
+/// What Python gets of a file that was taken in.
+pub(crate) type IngestedFile<'py> = (Hash, u64, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Vec<IngestedXorb>);
+
 type IngestedXorb = (Hash, XorbWriter, u64, u64, u64);
-type IngestedFile<'py> = (Hash, u64, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Vec<IngestedXorb>);
+
+pub(crate) fn ingested(py: Python<'_>, file: Ingested) -> IngestedFile<'_> {
+    let xorbs = file.xorbs.into_iter().map(|(xorb, writer, finished)| {
+        let (chunks, raw_bytes, stored_bytes) = sizes(finished);
+        (Hash(xorb), XorbWriter::new(writer), chunks, raw_bytes, stored_bytes)
+    });
+    let xorbs = xorbs.collect();
+    let (sha256, terms) = (
+        PyBytes::new(py, &file.sha256),
+        PyBytes::new(py, &terms_to_bytes(&file.terms)),
+    );
+    (Hash(file.file), file.size, sha256, terms, xorbs)
+}
 
 #[pymethods]
 impl FileIngest {
@@ -63,18 +78,7 @@ impl FileIngest {
 
     fn finish<'py>(&self, py: Python<'py>) -> PyResult<IngestedFile<'py>> {
         let file = self.0.with(py, InnerIngest::finish)?.or_raise(py)?;
-        let xorbs = file.xorbs.into_iter().map(|(xorb, writer, finished)| {
-            let (chunks, raw_bytes, stored_bytes) = sizes(finished);
-            (Hash(xorb), XorbWriter::new(writer), chunks, raw_bytes, stored_bytes)
-        });
-        let terms = PyBytes::new(py, &terms_to_bytes(&file.terms));
-        Ok((
-            Hash(file.file),
-            file.size,
-            PyBytes::new(py, &file.sha256),
-            terms,
-            xorbs.collect(),
-        ))
+        Ok(ingested(py, file))
     }
 
     fn abort(&self, py: Python<'_>) {

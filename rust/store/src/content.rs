@@ -12,14 +12,14 @@ const READ_BYTES: usize = 1024 * 1024;
 
 /// Cuts content into chunks, whatever the pieces it comes in. Memory: one chunk.
 #[derive(Default)]
-pub(crate) struct ChunkSplitter {
+struct ChunkSplitter {
     chunker: Chunker,
     pending: Vec<u8>,
 }
 
 impl ChunkSplitter {
     /// Take the next bytes and pass on each chunk they complete.
-    pub(crate) fn push<E>(&mut self, data: &[u8], mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    fn push<E>(&mut self, data: &[u8], mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let before = self.chunker.position();
         let mut ends = Vec::new();
         self.chunker.push(data, &mut |end| ends.push(end));
@@ -42,7 +42,7 @@ impl ChunkSplitter {
     }
 
     /// Pass on the last chunk, if there is one.
-    pub(crate) fn finish<E>(self, mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    fn finish<E>(self, mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         if self.pending.is_empty() {
             Ok(())
         } else {

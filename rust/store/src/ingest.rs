@@ -1,27 +1,30 @@
 //! Content that is chunked, deduplicated against itself and packed on its way into the store.
+//!
+//! A pipeline over blocks. While the pool's threads compute a block's share of the SHA-256, find its
+//! chunks, hash, place and encode them, the thread that brings the content writes the block before and,
+//! where it reads a file, reads the next. The pool never waits for a disk or for another thread's
+//! content, so any number of ingests may go on side by side.
 
-use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use xetway_core::Hash;
-use xetway_core::hash::chunk_hash;
-use xetway_core::merkle::MerkleHasher;
 use xetway_core::shard::Term;
 
-use crate::content::ChunkSplitter;
+use crate::cutter::{Chunk, Cutter};
+use crate::encoding::{Buffers, Group, Hands, NewChunk, encode, hash};
 use crate::error::{Error, Result};
-use crate::packer::{ChunkEncoder, Packer};
+use crate::packer::{Packed, Packer};
+use crate::packing::{Packing, Placed};
+use crate::pool::pool;
 use crate::store::Shared;
-use crate::writer::{Finished, XorbWriter};
 
-/// Chunks remembered for deduplication: the last 16 GiB or so, in about 30 MiB.
-const REMEMBERED_CHUNKS: usize = 256 * 1024;
-/// A repeated chunk starts a new term only while terms hold this many chunks on average...
-const CHUNKS_PER_TERM: u64 = 8;
-/// ...or while there are few. Storing a chunk again costs less than a plan with a term for every chunk.
-const FREE_TERMS: u64 = 16;
-/// Below this, a second thread costs more than it saves.
+/// What is worked on at once: small enough for the processor's caches.
+const BLOCK_BYTES: usize = 2 * 1024 * 1024;
+/// Below this, other threads cost more than they save.
 const THREAD_BYTES: usize = 512 * 1024;
 
 /// A file that was taken in; its xorbs are durable and wait to be published.
@@ -36,36 +39,28 @@ pub struct Ingested {
     /// Where the content is.
     pub terms: Vec<Term>,
     /// The new xorbs, in order of first use.
-    pub xorbs: Vec<(Hash, XorbWriter, Finished)>,
+    pub xorbs: Vec<Packed>,
 }
 
-/// A term whose xorb has no hash yet: chunks [start, end) of the xorb numbered `xorb`.
-struct OpenTerm {
-    xorb: usize,
-    start: u32,
-    end: u32,
-    raw_bytes: u32,
-}
-
-/// Takes the content of one file in order. Memory: about 32 MiB at most, and 20 bytes for each term.
+/// Takes the content of one file in order.
+///
+/// Memory: about 30 MiB for what is remembered of 16 GiB or more (less before), 20 bytes for each term, and
+/// during a call about 5 MiB for encoded chunks.
 pub struct FileIngest(Option<Ingest>);
 
 struct Ingest {
-    splitter: ChunkSplitter,
     sha256: Sha256,
     size: u64,
-    packing: Packing,
+    front: Front,
+    packer: Packer,
+    buffers: Buffers,
 }
 
-struct Packing {
-    store: Arc<Shared>,
-    encoder: ChunkEncoder,
-    merkle: MerkleHasher,
-    packer: Option<Packer>,
-    xorbs: Vec<(Hash, XorbWriter, Finished)>,
-    stored: Stored,
-    terms: Vec<OpenTerm>,
-    chunks: u64,
+/// What is known of the content so far.
+#[derive(Default)]
+struct Front {
+    cutter: Cutter,
+    packing: Packing,
 }
 
 const ENDED: Error = Error::State {
@@ -75,22 +70,7 @@ const ENDED: Error = Error::State {
 
 impl FileIngest {
     pub(crate) fn new(store: Arc<Shared>) -> Self {
-        let packing = Packing {
-            store,
-            encoder: ChunkEncoder::default(),
-            merkle: MerkleHasher::new(),
-            packer: None,
-            xorbs: Vec::new(),
-            stored: Stored::default(),
-            terms: Vec::new(),
-            chunks: 0,
-        };
-        Self(Some(Ingest {
-            splitter: ChunkSplitter::default(),
-            sha256: Sha256::new(),
-            size: 0,
-            packing,
-        }))
+        Self(Some(Ingest::new(store)))
     }
 
     /// Take the next bytes. After an error the ingest is closed and its files gone.
@@ -112,211 +92,150 @@ impl FileIngest {
     }
 }
 
+/// Take in the file at `path`, reading it once. Memory: as [`FileIngest`], and three blocks of 2 MiB.
+pub(crate) fn ingest_file(store: Arc<Shared>, path: &Path) -> Result<Ingested> {
+    let mut file = File::open(path).map_err(Error::io("open the file"))?;
+    let mut ingest = Ingest::new(store);
+    let mut current = Vec::new();
+    let mut spare = Vec::new();
+    read_block(&mut file, &mut current)?;
+    let mut before: Option<(Vec<u8>, Vec<Group>)> = None;
+    while !current.is_empty() {
+        let groups = ingest.step(&current, |packer| {
+            if let Some((block, groups)) = &before {
+                packer.write(block, groups)?;
+            }
+            read_block(&mut file, &mut spare)
+        })?;
+        let next = std::mem::take(&mut spare);
+        let done = before.replace((std::mem::replace(&mut current, next), groups));
+        if let Some((block, groups)) = done {
+            ingest.buffers.put(groups);
+            spare = block;
+        }
+    }
+    if let Some((block, groups)) = before {
+        ingest.packer.write(&block, &groups)?;
+    }
+    ingest.finish()
+}
+
+/// Fill `block` from a file; at its end it stays shorter.
+fn read_block(file: &mut File, block: &mut Vec<u8>) -> Result<()> {
+    block.resize(BLOCK_BYTES, 0);
+    let mut filled = 0;
+    while let Some(free) = block.get_mut(filled..).filter(|free| !free.is_empty()) {
+        match file.read(free) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::io("read the file")(error)),
+        }
+    }
+    block.truncate(filled);
+    Ok(())
+}
+
 impl Ingest {
+    fn new(store: Arc<Shared>) -> Self {
+        Self {
+            sha256: Sha256::new(),
+            size: 0,
+            front: Front::default(),
+            packer: Packer::new(store),
+            buffers: Buffers::default(),
+        }
+    }
+
     fn write(&mut self, data: &[u8]) -> Result<()> {
-        self.size = self.size.saturating_add(data.len() as u64);
+        let mut before: Option<(&[u8], Vec<Group>)> = None;
+        for block in data.chunks(BLOCK_BYTES) {
+            let groups = self.step(block, |packer| match &before {
+                Some((block, groups)) => packer.write(block, groups),
+                None => Ok(()),
+            })?;
+            if let Some((_, groups)) = before.replace((block, groups)) {
+                self.buffers.put(groups);
+            }
+        }
+        if let Some((block, groups)) = before {
+            self.packer.write(block, &groups)?;
+        }
+        // Who sends slowly, or stops, holds no buffers.
+        self.buffers.clear();
+        Ok(())
+    }
+
+    /// Take a block, doing `meanwhile` on this thread; returns what is to be written of it.
+    fn step(&mut self, block: &[u8], meanwhile: impl FnOnce(&mut Packer) -> Result<()>) -> Result<Vec<Group>> {
+        self.size = self.size.saturating_add(block.len() as u64);
         let Self {
-            splitter,
             sha256,
-            packing,
+            front,
+            packer,
+            buffers,
             ..
         } = self;
-        if data.len() < THREAD_BYTES {
-            sha256.update(data);
-            return splitter.push(data, |chunk| packing.add(chunk));
-        }
-        std::thread::scope(|scope| {
-            scope.spawn(|| sha256.update(data));
-            splitter.push(data, |chunk| packing.add(chunk))
-        })
+        let buffers = &*buffers;
+        let Some(pool) = (block.len() >= THREAD_BYTES).then(pool).flatten() else {
+            meanwhile(packer)?;
+            sha256.update(block);
+            return front.take(block, Hands::One, buffers);
+        };
+        let mut groups = Ok(Vec::new());
+        pool.in_place_scope(|scope| {
+            scope.spawn(|_| sha256.update(block));
+            scope.spawn(|_| groups = front.take(block, Hands::Pool, buffers));
+            meanwhile(packer)
+        })?;
+        groups
     }
 
     fn finish(self) -> Result<Ingested> {
         let Self {
-            splitter,
             sha256,
             size,
-            mut packing,
+            front: Front { cutter, mut packing },
+            mut packer,
+            buffers,
         } = self;
-        splitter.finish(|chunk| packing.add(chunk))?;
-        packing.close_xorb()?;
-        let terms = packing.resolved_terms()?;
-        let file = packing.merkle.file_hash();
+        if let Some(last) = cutter.finish() {
+            let groups = place(&mut packing, &[last], Hands::One, &buffers)?;
+            packer.write(&[], &groups)?;
+        }
+        let xorbs = packer.finish()?;
+        let hashes: Vec<Hash> = xorbs.iter().map(|(xorb, ..)| *xorb).collect();
+        let (file, terms) = packing.finish(&hashes).ok_or(ENDED)?;
         Ok(Ingested {
             file,
             size,
             sha256: sha256.finalize().into(),
             terms,
-            xorbs: packing.xorbs,
+            xorbs,
         })
     }
 }
 
-impl Packing {
-    fn add(&mut self, chunk: &[u8]) -> Result<()> {
-        let hash = chunk_hash(chunk);
-        let raw_bytes = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
-        self.merkle.push(hash, u64::from(raw_bytes));
-        let (xorb, index) = match self.known(&hash) {
-            Some(place) => place,
-            None => self.store_chunk(chunk, hash)?,
-        };
-        self.chunks += 1;
-        match self.terms.last_mut() {
-            Some(term) if term.xorb == xorb && term.end == index => {
-                term.end += 1;
-                term.raw_bytes = term.raw_bytes.saturating_add(raw_bytes);
-            }
-            _ => self.terms.push(OpenTerm {
-                xorb,
-                start: index,
-                end: index + 1,
-                raw_bytes,
-            }),
-        }
-        Ok(())
-    }
-
-    /// Where a chunk with this hash is stored already, if using that is worth it.
-    fn known(&self, hash: &Hash) -> Option<(usize, u32)> {
-        if let Some(term) = self.terms.last()
-            && self.stored.hash_at(term.xorb, term.end) == Some(hash)
-        {
-            return Some((term.xorb, term.end));
-        }
-        let terms = self.terms.len() as u64 + 1;
-        if terms > FREE_TERMS && self.chunks < (terms - FREE_TERMS).saturating_mul(CHUNKS_PER_TERM) {
-            return None;
-        }
-        self.stored.find(hash)
-    }
-
-    fn store_chunk(&mut self, chunk: &[u8], hash: Hash) -> Result<(usize, u32)> {
-        if self.packer.as_ref().is_some_and(|packer| !packer.fits(chunk.len())) {
-            self.close_xorb()?;
-        }
-        let packer = match &mut self.packer {
-            Some(packer) => packer,
-            none => {
-                self.stored.begin_xorb();
-                none.insert(Packer::new(&self.store)?)
-            }
-        };
-        packer.push(&mut self.encoder, chunk, hash)?;
-        Ok(self.stored.push(hash))
-    }
-
-    fn close_xorb(&mut self) -> Result<()> {
-        if let Some(packer) = self.packer.take() {
-            self.xorbs.push(packer.finish(&self.store)?);
-        }
-        Ok(())
-    }
-
-    fn resolved_terms(&self) -> Result<Vec<Term>> {
-        let resolve = |term: &OpenTerm| {
-            let (xorb, ..) = self.xorbs.get(term.xorb).ok_or(ENDED)?;
-            Ok(Term {
-                xorb: *xorb,
-                flags: 0,
-                unpacked_bytes: term.raw_bytes,
-                start: term.start,
-                end: term.end,
-            })
-        };
-        self.terms.iter().map(resolve).collect()
+impl Front {
+    fn take(&mut self, block: &[u8], hands: Hands, buffers: &Buffers) -> Result<Vec<Group>> {
+        place(&mut self.packing, &self.cutter.cut(block), hands, buffers)
     }
 }
 
-/// The chunks stored last, found by hash or by place. Every stored chunk has a number, counted from 0.
-#[derive(Default)]
-struct Stored {
-    hashes: VecDeque<Hash>,
-    numbers: HashMap<Hash, u64>,
-    next: u64,
-    /// Number of the first chunk of each xorb.
-    xorbs: Vec<u64>,
-}
-
-impl Stored {
-    fn begin_xorb(&mut self) {
-        self.xorbs.push(self.next);
-    }
-
-    /// Remember a chunk of the current xorb; returns its place.
-    fn push(&mut self, hash: Hash) -> (usize, u32) {
-        if self.hashes.len() >= REMEMBERED_CHUNKS
-            && let Some(oldest) = self.hashes.pop_front()
-        {
-            let number = self.next - self.hashes.len() as u64 - 1;
-            if self.numbers.get(&oldest) == Some(&number) {
-                self.numbers.remove(&oldest);
-            }
+/// Hash and place chunks, and encode those that are new.
+fn place(packing: &mut Packing, chunks: &[Chunk<'_>], hands: Hands, buffers: &Buffers) -> Result<Vec<Group>> {
+    let hashes = hash(chunks, hands);
+    let mut new = Vec::with_capacity(chunks.len());
+    for (chunk, hash) in chunks.iter().zip(hashes) {
+        let raw_bytes = u32::try_from(chunk.bytes.len()).unwrap_or(u32::MAX);
+        let placed = packing.place(hash, raw_bytes);
+        if placed != Placed::Known {
+            new.push(NewChunk {
+                chunk: *chunk,
+                hash,
+                is_first: placed == Placed::First,
+            });
         }
-        let number = self.next;
-        self.next += 1;
-        self.hashes.push_back(hash);
-        self.numbers.insert(hash, number);
-        self.place(number)
     }
-
-    fn find(&self, hash: &Hash) -> Option<(usize, u32)> {
-        self.numbers.get(hash).map(|number| self.place(*number))
-    }
-
-    fn hash_at(&self, xorb: usize, index: u32) -> Option<&Hash> {
-        let number = self.xorbs.get(xorb)?.checked_add(u64::from(index))?;
-        if self.xorbs.get(xorb + 1).is_some_and(|next| number >= *next) {
-            return None;
-        }
-        let oldest = self.next - self.hashes.len() as u64;
-        self.hashes.get(usize::try_from(number.checked_sub(oldest)?).ok()?)
-    }
-
-    fn place(&self, number: u64) -> (usize, u32) {
-        let xorb = self.xorbs.partition_point(|first| *first <= number).saturating_sub(1);
-        let first = self.xorbs.get(xorb).copied().unwrap_or_default();
-        (xorb, u32::try_from(number - first).unwrap_or(u32::MAX))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hash(number: u64) -> Hash {
-        let mut raw = [0; 32];
-        raw[..8].copy_from_slice(&number.to_le_bytes());
-        Hash::from_bytes(raw)
-    }
-
-    #[test]
-    fn only_the_chunks_stored_last_are_remembered() {
-        let remembered = REMEMBERED_CHUNKS as u64;
-        let mut stored = Stored::default();
-        for number in 0..remembered + 10_000 {
-            if number % 1000 == 0 {
-                stored.begin_xorb();
-            }
-            // Chunk 5 is stored again and again.
-            let name = if number % 1000 == 999 { 5 } else { number };
-            let expected = (
-                usize::try_from(number / 1000).unwrap(),
-                u32::try_from(number % 1000).unwrap(),
-            );
-            assert_eq!(stored.push(hash(name)), expected);
-        }
-        assert_eq!(stored.hashes.len(), REMEMBERED_CHUNKS);
-        assert!(stored.numbers.len() <= REMEMBERED_CHUNKS);
-        assert_eq!(stored.find(&hash(9_998)), None);
-        assert_eq!(stored.find(&hash(10_000)), Some((10, 0)));
-        let last = usize::try_from((remembered + 10_000) / 1000).unwrap();
-        assert_eq!(stored.find(&hash(5)), Some((last - 1, 999)));
-        assert_eq!(stored.hash_at(9, 998), None);
-        assert_eq!(stored.hash_at(10, 998), Some(&hash(10_998)));
-        assert_eq!(stored.hash_at(10, 999), Some(&hash(5)));
-        // One past the end of a xorb is not the first of the next.
-        assert_eq!(stored.hash_at(10, 1000), None);
-        assert_eq!(stored.hash_at(last, 999), None);
-    }
+    encode(&new, hands, buffers)
 }

@@ -18,19 +18,26 @@
 
 mod check;
 mod content;
+mod cutter;
 mod dedup;
+mod encoding;
 mod error;
 mod footers;
 mod ingest;
 mod layout;
 mod packer;
+mod packing;
 mod part;
+mod pool;
 mod positioned;
 mod reader;
+mod rebuild;
 mod scratch;
 mod serialized;
 mod sha256;
 mod store;
+mod stored;
+mod target;
 mod writer;
 mod xorb_file;
 

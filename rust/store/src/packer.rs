@@ -1,65 +1,121 @@
-//! Packs chunks into one xorb, straight into a temporary file.
+//! Packs encoded chunks into xorbs, straight into temporary files.
 //!
 //! Core's `XorbBuilder` makes the same bytes in memory; a server that packs large files for many
 //! clients cannot hold 64 MiB for each.
 
+use std::io::IoSlice;
 use std::sync::Arc;
 
 use xetway_core::Hash;
-use xetway_core::codec::Encoder;
 use xetway_core::merkle::MerkleHasher;
-use xetway_core::xorb::{MAX_CHUNKS, MAX_RAW_BYTES, XorbMeta};
+use xetway_core::xorb::{ChunkHeader, XorbMeta};
 
-use crate::error::Result;
+use crate::encoding::{Group, Piece};
+use crate::error::{Error, Result};
 use crate::part::Part;
 use crate::store::Shared;
 use crate::writer::{Finished, XorbWriter};
 
+/// A finished xorb that waits to be published.
+pub(crate) type Packed = (Hash, XorbWriter, Finished);
+
 /// A xorb that is being packed.
-pub(crate) struct Packer {
+struct Xorb {
     part: Part,
     chunks: Vec<(Hash, u32, u32)>,
-    raw_bytes: u64,
     merkle: MerkleHasher,
 }
 
-/// Encodes chunks; outlives the xorbs it is used for.
-#[derive(Default)]
-pub(crate) struct ChunkEncoder {
-    encoder: Encoder,
-    encoded: Vec<u8>,
+/// Writes the xorbs of one file.
+pub(crate) struct Packer {
+    store: Arc<Shared>,
+    xorb: Option<Xorb>,
+    done: Vec<Packed>,
 }
 
 impl Packer {
-    pub(crate) fn new(store: &Shared) -> Result<Self> {
-        Ok(Self {
-            part: store.part()?,
+    pub(crate) const fn new(store: Arc<Shared>) -> Self {
+        Self {
+            store,
+            xorb: None,
+            done: Vec::new(),
+        }
+    }
+
+    /// Write the new chunks of `block`.
+    pub(crate) fn write(&mut self, block: &[u8], groups: &[Group]) -> Result<()> {
+        let mut slices = Vec::new();
+        for group in groups {
+            let mut rest = group.bytes.as_slice();
+            for piece in &group.pieces {
+                if piece.is_first {
+                    self.append(&mut slices)?;
+                    self.begin()?;
+                }
+                let (own, following) = rest.split_at_checked(own_bytes(piece)).unwrap_or((rest, &[]));
+                rest = following;
+                slices.push(IoSlice::new(own));
+                slices.extend(piece.raw.clone().and_then(|raw| block.get(raw)).map(IoSlice::new));
+                if let Some(xorb) = &mut self.xorb {
+                    xorb.note(piece);
+                }
+            }
+        }
+        self.append(&mut slices)
+    }
+
+    fn append(&mut self, slices: &mut Vec<IoSlice<'_>>) -> Result<()> {
+        let outcome = match &mut self.xorb {
+            Some(xorb) => xorb.part.write_slices(slices),
+            None if slices.is_empty() => Ok(()),
+            None => Err(Error::State {
+                object: "packer",
+                problem: "has no xorb to write to",
+            }),
+        };
+        slices.clear();
+        outcome
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        self.end()?;
+        self.xorb = Some(Xorb {
+            part: self.store.part()?,
             chunks: Vec::new(),
-            raw_bytes: 0,
             merkle: MerkleHasher::new(),
-        })
-    }
-
-    /// Say whether a chunk of `raw_bytes` may still be added.
-    pub(crate) fn fits(&self, raw_bytes: usize) -> bool {
-        self.chunks.len() < MAX_CHUNKS && self.raw_bytes.saturating_add(raw_bytes as u64) <= MAX_RAW_BYTES
-    }
-
-    /// Add a chunk whose hash is known.
-    pub(crate) fn push(&mut self, encoder: &mut ChunkEncoder, chunk: &[u8], hash: Hash) -> Result<()> {
-        encoder.encoded.clear();
-        let header = encoder.encoder.encode_chunk(chunk, &mut encoder.encoded)?;
-        self.part.write(&encoder.encoded)?;
-        self.chunks.push((hash, header.raw_bytes, header.stored_bytes()));
-        self.raw_bytes = self.raw_bytes.saturating_add(u64::from(header.raw_bytes));
-        self.merkle.push(hash, u64::from(header.raw_bytes));
+        });
         Ok(())
     }
 
-    /// End the xorb: it is durable and waits to be published under the hash returned.
-    pub(crate) fn finish(self, store: &Arc<Shared>) -> Result<(Hash, XorbWriter, Finished)> {
-        let meta = XorbMeta::new(self.merkle.root(), self.chunks)?;
-        let (writer, finished) = XorbWriter::packed(Arc::clone(store), self.part, &meta)?;
-        Ok((meta.hash(), writer, finished))
+    /// End the current xorb: it is durable and waits to be published.
+    fn end(&mut self) -> Result<()> {
+        if let Some(Xorb { part, chunks, merkle }) = self.xorb.take() {
+            let meta = XorbMeta::new(merkle.root(), chunks)?;
+            let (writer, finished) = XorbWriter::packed(Arc::clone(&self.store), part, &meta)?;
+            self.done.push((meta.hash(), writer, finished));
+        }
+        Ok(())
+    }
+
+    /// End the file; returns all its xorbs, in order.
+    pub(crate) fn finish(mut self) -> Result<Vec<Packed>> {
+        self.end()?;
+        Ok(self.done)
+    }
+}
+
+impl Xorb {
+    fn note(&mut self, piece: &Piece) {
+        let header = &piece.header;
+        self.chunks.push((piece.hash, header.raw_bytes, header.stored_bytes()));
+        self.merkle.push(piece.hash, u64::from(header.raw_bytes));
+    }
+}
+
+/// What a group has of a chunk: all of it, or the header alone.
+fn own_bytes(piece: &Piece) -> usize {
+    match piece.raw {
+        Some(_) => ChunkHeader::BYTES,
+        None => piece.header.stored_bytes() as usize,
     }
 }

@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IoSlice, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -117,6 +117,22 @@ impl Part {
     pub(crate) fn write(&mut self, data: &[u8]) -> Result<()> {
         self.file.write_all(data).map_err(Error::io("write a temporary file"))?;
         self.bytes = self.bytes.saturating_add(data.len() as u64);
+        Ok(())
+    }
+
+    /// Append slices, one after the other; from a buffer's length on they are not copied.
+    pub(crate) fn write_slices(&mut self, mut slices: &mut [IoSlice<'_>]) -> Result<()> {
+        while !slices.is_empty() {
+            match self.file.write_vectored(slices) {
+                Ok(0) => return Err(Error::io("write a temporary file")(io::ErrorKind::WriteZero.into())),
+                Ok(count) => {
+                    self.bytes = self.bytes.saturating_add(count as u64);
+                    IoSlice::advance_slices(&mut slices, count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io("write a temporary file")(error)),
+            }
+        }
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use xetway_core::{Error as FormatError, Hash};
 
 use crate::error::{Error, Result};
 use crate::footers::Footers;
-use crate::ingest::FileIngest;
+use crate::ingest::{FileIngest, Ingested, ingest_file};
 use crate::layout::Layout;
 use crate::part::{self, Part, Session};
 use crate::reader::ContentReader;
@@ -75,6 +75,11 @@ impl XorbStore {
     /// Start storing content that is chunked and packed here.
     pub fn ingest(&self) -> FileIngest {
         FileIngest::new(Arc::clone(&self.0))
+    }
+
+    /// Take in the file at `path`, using all cores.
+    pub fn ingest_file(&self, path: &Path) -> Result<Ingested> {
+        ingest_file(Arc::clone(&self.0), path)
     }
 
     /// Say whether a xorb has a file; its bytes are not looked at.

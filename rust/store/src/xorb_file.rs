@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use xetway_core::codec::Decoder;
+use xetway_core::codec::{Decoder, Scheme};
 use xetway_core::hash::chunk_hash;
 use xetway_core::xorb::{ChunkHeader, ChunkMeta, XorbMeta, footer_bytes, parse_footer};
 use xetway_core::{Error as FormatError, Hash};
@@ -97,7 +97,8 @@ impl XorbFile {
     /// Decode the chunk that `stored` holds into `raw`, whose length is the chunk's, and prove it.
     pub(crate) fn decode(&self, decoder: &mut Decoder, index: u32, stored: &[u8], raw: &mut [u8]) -> Result<()> {
         let (chunk, offset) = self.chunk(index)?;
-        decode_chunk(decoder, stored, raw, offset)
+        payload(stored, raw.len(), offset)
+            .and_then(|(scheme, payload)| decode(decoder, scheme, payload, raw, offset))
             .and_then(|()| {
                 if self.footer.was_proven(index, stored) {
                     return Ok(());
@@ -107,6 +108,30 @@ impl XorbFile {
                 Ok(())
             })
             .map_err(Error::corrupt(self.xorb, Some(index)))
+    }
+
+    /// Return the content of the chunk that `stored` holds, proven now: a part of it, or decoded into `raw`.
+    pub(crate) fn content<'a>(
+        &self,
+        decoder: &mut Decoder,
+        index: u32,
+        stored: &'a [u8],
+        raw: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8]> {
+        let (chunk, offset) = self.chunk(index)?;
+        let raw_bytes = chunk.raw_bytes as usize;
+        let content = payload(stored, raw_bytes, offset).and_then(|(scheme, payload)| {
+            let content = if scheme == Scheme::None && payload.len() == raw_bytes {
+                payload
+            } else {
+                let raw = front(raw, raw_bytes);
+                decode(decoder, scheme, payload, raw, offset)?;
+                raw
+            };
+            same_hash(content, chunk.hash, offset)?;
+            Ok(content)
+        });
+        content.map_err(Error::corrupt(self.xorb, Some(index)))
     }
 
     /// Prove the chunk that `stored` holds; it is decoded, into `raw`, unless these very bytes were before.
@@ -119,7 +144,8 @@ impl XorbFile {
     }
 }
 
-fn decode_chunk(decoder: &mut Decoder, stored: &[u8], raw: &mut [u8], offset: u64) -> Result<(), FormatError> {
+/// Look at the header of a stored chunk; returns how its payload is encoded, and the payload.
+fn payload(stored: &[u8], raw_bytes: usize, offset: u64) -> Result<(Scheme, &[u8]), FormatError> {
     let truncated = FormatError::Truncated {
         format: "chunk",
         offset,
@@ -129,9 +155,19 @@ fn decode_chunk(decoder: &mut Decoder, stored: &[u8], raw: &mut [u8], offset: u6
     let (header, payload) = stored.split_first_chunk::<{ ChunkHeader::BYTES }>().ok_or(truncated)?;
     let header = ChunkHeader::parse(header).map_err(|error| error.shifted(offset))?;
     same_length("stored chunk", payload.len(), header.compressed_bytes, offset)?;
-    same_length("decoded chunk", raw.len(), header.raw_bytes, offset)?;
+    same_length("decoded chunk", raw_bytes, header.raw_bytes, offset)?;
+    Ok((header.scheme, payload))
+}
+
+fn decode(
+    decoder: &mut Decoder,
+    scheme: Scheme,
+    payload: &[u8],
+    raw: &mut [u8],
+    offset: u64,
+) -> Result<(), FormatError> {
     decoder
-        .decompress_into(header.scheme, payload, raw)
+        .decompress_into(scheme, payload, raw)
         .map_err(|error| error.shifted(offset + ChunkHeader::BYTES as u64))
 }
 
