@@ -22,14 +22,14 @@ const RANDOM_BITS: f64 = 7.9;
 const BIT_COUNTS: usize = 9;
 
 type BitHistogram = [u32; BIT_COUNTS];
+type ByteHistogram = [u32; 256];
 
 pub(crate) fn choose(data: &[u8], lz4: &mut lz4::Encoder) -> Scheme {
-    let mut bytes = [0_u32; 256];
-    let mut bits = [[0_u32; BIT_COUNTS]; 4];
+    let mut bytes = [[0; 256]; 4];
     for sample in samples(data) {
-        count(sample, &mut bytes, &mut bits);
+        count(sample, &mut bytes);
     }
-    if grouping_pays(&bits) {
+    if grouping_pays(&bit_histograms(&bytes)) {
         return Scheme::ByteGrouping4Lz4;
     }
     // Repeats are invisible to a histogram.
@@ -58,16 +58,37 @@ fn samples(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     data.windows(sample_bytes.max(1)).step_by(step).take(count)
 }
 
-fn count(sample: &[u8], bytes: &mut [u32; 256], bits: &mut [BitHistogram; 4]) {
-    for (index, byte) in sample.iter().enumerate() {
-        if let Some(count) = bytes.get_mut(usize::from(*byte)) {
-            *count += 1;
-        }
-        let position = bits.get_mut(index % 4);
-        if let Some(count) = position.and_then(|position| position.get_mut(byte.count_ones() as usize)) {
+/// Count the bytes at each position modulo 4.
+fn count(sample: &[u8], bytes: &mut [ByteHistogram; 4]) {
+    let (groups, rest) = sample.as_chunks::<4>();
+    for group in groups {
+        count_group(group, bytes);
+    }
+    count_group(rest, bytes);
+}
+
+#[inline]
+fn count_group(group: &[u8], bytes: &mut [ByteHistogram; 4]) {
+    for (position, byte) in bytes.iter_mut().zip(group) {
+        if let Some(count) = position.get_mut(usize::from(*byte)) {
             *count += 1;
         }
     }
+}
+
+fn bit_histograms(bytes: &[ByteHistogram; 4]) -> [BitHistogram; 4] {
+    let mut bits = [[0; BIT_COUNTS]; 4];
+    for byte in 0..=u8::MAX {
+        for (position, counts) in bits.iter_mut().zip(bytes) {
+            if let (Some(sum), Some(count)) = (
+                position.get_mut(byte.count_ones() as usize),
+                counts.get(usize::from(byte)),
+            ) {
+                *sum += count;
+            }
+        }
+    }
+    bits
 }
 
 fn grouping_pays(bits: &[BitHistogram; 4]) -> bool {
@@ -99,13 +120,18 @@ fn divergence(position: &BitHistogram, base: &BitHistogram, total: f64) -> f64 {
 }
 
 /// Order-0 entropy in bits for each byte.
-fn entropy_bits(bytes: &[u32; 256]) -> f64 {
-    let total = f64::from(bytes.iter().sum::<u32>());
-    bytes
+fn entropy_bits(bytes: &[ByteHistogram; 4]) -> f64 {
+    let total = f64::from(bytes.iter().flatten().sum::<u32>());
+    let [zeros, ones, twos, threes] = bytes;
+    zeros
         .iter()
-        .filter(|count| **count > 0)
+        .zip(ones)
+        .zip(twos)
+        .zip(threes)
+        .map(|(((zero, one), two), three)| zero + one + two + three)
+        .filter(|count| *count > 0)
         .map(|count| {
-            let p = f64::from(*count) / total;
+            let p = f64::from(count) / total;
             -p * p.log2()
         })
         .sum()
