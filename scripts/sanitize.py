@@ -79,7 +79,7 @@ def main() -> int:
         metavar="CHECK",
         help="miri, address, thread; all if none is named",
     )
-    parser.add_argument("--miri-seconds", type=int, default=60, help="for each test")
+    parser.add_argument("--miri-seconds", type=int, default=20, help="for each test")
     chosen = parser.parse_args()
     try:
         require(TOOLS)
