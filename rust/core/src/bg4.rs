@@ -65,8 +65,9 @@ pub fn merge(grouped: &[u8], out: &mut [u8]) -> bool {
     let planes = zeros.iter().zip(ones).zip(twos).zip(threes);
     for (group, (((zero, one), two), three)) in groups.iter_mut().zip(planes) {
         // Put together as a number, because an array of four bytes is stored byte by byte.
-        let [zero, one, two, three] = [*zero, *one, *two, *three].map(u32::from);
-        *group = (zero | one << 8 | two << 16 | three << 24).to_le_bytes();
+        let low = u32::from(*zero) | u32::from(*one) << 8;
+        let high = u32::from(*two) | u32::from(*three) << 8;
+        *group = (low | high << 16).to_le_bytes();
     }
     for (byte, plane) in tail.iter_mut().zip([zeros, ones, twos]) {
         *byte = plane.last().copied().unwrap_or_default();
