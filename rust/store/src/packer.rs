@@ -12,9 +12,9 @@ use xetway_core::xorb::{ChunkHeader, XorbMeta};
 
 use crate::encoding::{Group, Piece};
 use crate::error::{Error, Result};
-use crate::part::Part;
+use crate::part::{FlushingPart, Part};
 use crate::store::Shared;
-use crate::writer::{Finished, XorbWriter};
+use crate::writer::{Finished, XorbWriter, complete};
 
 /// A finished xorb that waits to be published.
 pub(crate) type Packed = (Hash, XorbWriter, Finished);
@@ -30,6 +30,8 @@ struct Xorb {
 pub(crate) struct Packer {
     store: Arc<Shared>,
     xorb: Option<Xorb>,
+    /// The xorb before, on its way to the disk.
+    flushing: Option<(Hash, Finished, FlushingPart)>,
     done: Vec<Packed>,
 }
 
@@ -38,6 +40,7 @@ impl Packer {
         Self {
             store,
             xorb: None,
+            flushing: None,
             done: Vec::new(),
         }
     }
@@ -87,12 +90,22 @@ impl Packer {
         Ok(())
     }
 
-    /// End the current xorb: it is durable and waits to be published.
+    /// End the current xorb. It goes to the disk while the next is packed, and waits to be published.
     fn end(&mut self) -> Result<()> {
+        self.wait()?;
         if let Some(Xorb { part, chunks, merkle }) = self.xorb.take() {
             let meta = XorbMeta::new(merkle.root(), chunks)?;
-            let (writer, finished) = XorbWriter::packed(Arc::clone(&self.store), part, &meta)?;
-            self.done.push((meta.hash(), writer, finished));
+            let (part, finished) = complete(part, &meta)?;
+            self.flushing = Some((meta.hash(), finished, part.finish_aside()?));
+        }
+        Ok(())
+    }
+
+    /// Wait for the xorb before.
+    fn wait(&mut self) -> Result<()> {
+        if let Some((xorb, finished, part)) = self.flushing.take() {
+            let writer = XorbWriter::packed(Arc::clone(&self.store), xorb, part.wait()?);
+            self.done.push((xorb, writer, finished));
         }
         Ok(())
     }
@@ -100,6 +113,7 @@ impl Packer {
     /// End the file; returns all its xorbs, in order.
     pub(crate) fn finish(mut self) -> Result<Vec<Packed>> {
         self.end()?;
+        self.wait()?;
         Ok(self.done)
     }
 }

@@ -10,9 +10,11 @@ use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufWriter, IoSlice, Write};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
 
 use crate::error::{Error, Result};
 use crate::positioned::sync_folder;
@@ -138,10 +140,48 @@ impl Part {
 
     /// Close the file; its bytes survive a crash of the machine from here on.
     pub(crate) fn finish(self) -> Result<FinishedPart> {
-        let Self { path, mut file, bytes } = self;
-        file.flush().map_err(Error::io("write a temporary file"))?;
-        file.get_ref().sync_all().map_err(Error::io("flush a temporary file"))?;
-        Ok(FinishedPart { path, bytes })
+        let (file, part) = self.close()?;
+        file.sync_all().map_err(Error::io("flush a temporary file"))?;
+        Ok(part)
+    }
+
+    /// As [`Self::finish`], without waiting for the disk.
+    pub(crate) fn finish_aside(self) -> Result<FlushingPart> {
+        let (file, part) = self.close()?;
+        let file = Arc::new(file);
+        let theirs = Arc::clone(&file);
+        let flush = thread::Builder::new().name("xetway-flush".to_owned());
+        let flush = flush.spawn(move || theirs.sync_all()).ok();
+        if flush.is_none() {
+            // There can be no more threads.
+            file.sync_all().map_err(Error::io("flush a temporary file"))?;
+        }
+        Ok(FlushingPart { part, flush })
+    }
+
+    fn close(self) -> Result<(File, FinishedPart)> {
+        let Self { path, file, bytes } = self;
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error);
+        let file = file.map_err(Error::io("write a temporary file"))?;
+        Ok((file, FinishedPart { path, bytes }))
+    }
+}
+
+/// A part that is complete and on its way to the disk.
+#[derive(Debug)]
+pub(crate) struct FlushingPart {
+    part: FinishedPart,
+    flush: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl FlushingPart {
+    /// Wait until its bytes survive a crash of the machine.
+    pub(crate) fn wait(self) -> Result<FinishedPart> {
+        if let Some(flush) = self.flush {
+            let outcome = flush.join().unwrap_or_else(|panic| resume_unwind(panic));
+            outcome.map_err(Error::io("flush a temporary file"))?;
+        }
+        Ok(self.part)
     }
 }
 

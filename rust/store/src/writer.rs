@@ -60,17 +60,10 @@ impl XorbWriter {
         })
     }
 
-    /// Complete a part that holds the chunk data `meta` describes; it waits to be published.
-    pub(crate) fn packed(store: Arc<Shared>, part: Part, meta: &XorbMeta) -> Result<(Self, Finished)> {
-        let (part, finished) = complete(part, meta)?;
-        Ok((
-            Self {
-                store,
-                xorb: meta.hash(),
-                state: State::Finished { part },
-            },
-            finished,
-        ))
+    /// Take over the finished file of the xorb; it waits to be published.
+    pub(crate) const fn packed(store: Arc<Shared>, xorb: Hash, part: FinishedPart) -> Self {
+        let state = State::Finished { part };
+        Self { store, xorb, state }
     }
 
     /// Take the next bytes. After an error the writer is closed and its file gone.
@@ -91,6 +84,7 @@ impl XorbWriter {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Receiving { part, parser } => {
                 let (part, finished) = complete(part, &parser.finish()?)?;
+                let part = part.finish()?;
                 self.state = State::Finished { part };
                 Ok(finished)
             }
@@ -138,7 +132,8 @@ impl XorbWriter {
     }
 }
 
-fn complete(mut part: Part, meta: &XorbMeta) -> Result<(FinishedPart, Finished)> {
+/// Append the footer to a part that holds the chunk data `meta` describes.
+pub(crate) fn complete(mut part: Part, meta: &XorbMeta) -> Result<(Part, Finished)> {
     let mut footer = Vec::new();
     write_footer(meta, &mut footer);
     part.write(&footer)?;
@@ -147,5 +142,5 @@ fn complete(mut part: Part, meta: &XorbMeta) -> Result<(FinishedPart, Finished)>
         raw_bytes: u64::from(meta.raw_bytes()),
         stored_bytes: u64::from(meta.chunk_data_bytes()),
     };
-    Ok((part.finish()?, finished))
+    Ok((part, finished))
 }
