@@ -12,6 +12,7 @@
 pub mod bg4;
 pub mod chunker;
 pub mod codec;
+mod cuts;
 pub mod error;
 pub mod gear;
 mod gear_table;

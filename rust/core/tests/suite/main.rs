@@ -15,6 +15,7 @@
 mod bg4;
 mod chunker;
 mod codec;
+mod gear;
 mod hash;
 mod inputs;
 mod lz4;
