@@ -20,6 +20,7 @@ mod check;
 mod content;
 mod dedup;
 mod error;
+mod file_hash;
 mod footers;
 mod ingest;
 mod layout;
@@ -34,8 +35,8 @@ mod store;
 mod writer;
 mod xorb_file;
 
-pub use content::hash_file;
 pub use error::{Error, Result};
+pub use file_hash::{hash_file, hash_files};
 pub use ingest::{FileIngest, Ingested};
 pub use reader::{ContentReader, PieceReader};
 pub use scratch::Scratch;

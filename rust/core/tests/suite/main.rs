@@ -20,6 +20,7 @@ mod hash;
 mod inputs;
 mod lz4;
 mod merkle;
+mod parallel;
 mod plan;
 mod shard;
 mod streams;
