@@ -58,6 +58,7 @@ __all__ = [
     "file_hash",
     "hash_chunks",
     "hash_file",
+    "hash_files",
     "keyed_hash",
     "merkle_root",
     "open_download",
@@ -166,10 +167,17 @@ def hash_chunks(data: Buffer) -> list[tuple[Hash, int]]:
     """Cut `data` into chunks; returns the hash and the length of each."""
 
 def hash_file(path: str | os.PathLike[str]) -> tuple[Hash, int]:
-    """Read a file once; returns its Xet hash and size. Memory: about a MiB. Blocking.
+    """Read a file once; returns its Xet hash and size. Memory: at most 2 MiB for each core. Blocking.
 
     Raises:
         OSError: the usual subclasses, with `filename` set.
+    """
+
+def hash_files(paths: list[str | os.PathLike[str]]) -> list[tuple[Hash, int]]:
+    """Do the same for several files, small ones side by side.
+
+    Raises:
+        OSError: the usual subclasses, with `filename` set; missing files are noticed before any is read.
     """
 
 # codec

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -108,6 +109,46 @@ def test_missing_files_are_the_usual_errors(tmp_path, kind):
     assert caught.value.filename == str(path)
     with pytest.raises(OSError, match="directory" if os.name == "posix" else ""):
         xetway.hash_file(tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, 1, 262_143, 262_144, 524_287, 524_288, 524_352, 524_353, 2_000_000, 8_388_609])
+def test_files_of_any_size_have_the_hash_of_their_content(tmp_path, size):
+    data = (CONTENTS["sm 0 1000000"][0] * 9)[:size]
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    chunks = xetway.hash_chunks(data)
+    assert np.cumsum([chunk.raw_bytes for chunk in chunks]).tolist() == xetway.chunk_boundaries(data).tolist()
+    assert xetway.hash_file(path) == xetway.FileHash(str(xetway.file_hash(chunks)), size)
+    assert xetway.hash_files([path]) == [xetway.hash_file(path)]
+
+
+def test_many_files_in_one_call(tmp_path):
+    paths = [tmp_path / str(index) for index in range(30)]
+    for index, path in enumerate(paths):
+        path.write_bytes(bytes([index]) * (index * 20_011))
+    with paths[7].open("wb") as file:
+        file.truncate(9_000_000)
+    assert xetway.hash_files(iter(paths)) == [xetway.hash_file(str(path)) for path in paths]
+    assert xetway.hash_files([]) == []
+    for wrong in (tmp_path / "missing", tmp_path):
+        with pytest.raises(OSError, match="directory" if os.name == "posix" else "") as caught:
+            xetway.hash_files([paths[1], wrong, paths[2]])
+        assert caught.value.filename == str(wrong)
+    with pytest.raises(FileNotFoundError) as caught:
+        xetway.hash_files([tmp_path, tmp_path / "missing", tmp_path / "another"])
+    assert caught.value.filename == str(tmp_path / "missing")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs named pipes")
+def test_a_pipe_is_hashed_as_it_comes(tmp_path):
+    data = CONTENTS["sm 0 1000000"][0]
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,))
+    writer.start()
+    found = xetway.hash_file(pipe)
+    writer.join()
+    assert found == xetway.FileHash(str(xetway.file_hash(xetway.hash_chunks(data))), len(data))
 
 
 def test_hash_file_needs_no_memory_for_the_file(tmp_path):

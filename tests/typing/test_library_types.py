@@ -31,6 +31,13 @@ def test_every_buffer_is_accepted(tmp_path: Path) -> None:
             assert xetway.chunk_boundaries(buffer).tolist() == expected
 
 
+def test_hash_files_takes_any_paths(tmp_path: Path) -> None:
+    path = tmp_path / "empty"
+    path.touch()
+    found = assert_type(xetway.hash_files([path, str(path)]), list[xetway.FileHash])
+    assert found == [xetway.hash_file(path)] * 2
+
+
 def test_hash_file_has_text_and_size(tmp_path: Path) -> None:
     path = tmp_path / "empty"
     path.touch()

@@ -1,6 +1,6 @@
 """The Xet codec as a library: chunks, hashes, xorbs, shards and reconstruction plans.
 
-Values and bytes only: no network, and no files but the one `hash_file` reads and those of a `Store`. The
+Values and bytes only: no network, and no files but those that `hash_file` and `hash_files` read and those of a `Store`. The
 work is done in `xetway._native` with the interpreter lock released. Source: draft-denis-xet-03, and where the
 deployed `hf_xet` 1.8.0 differs from it, `hf_xet`.
 """
@@ -13,6 +13,7 @@ from xetway.xet.hashing import (
     file_hash,
     hash_chunks,
     hash_file,
+    hash_files,
     keyed_hash,
     merkle_root,
     shard_hash,
@@ -64,6 +65,7 @@ __all__ = [
     "file_hash",
     "hash_chunks",
     "hash_file",
+    "hash_files",
     "keyed_hash",
     "merkle_root",
     "plan_reconstruction",

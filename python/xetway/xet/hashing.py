@@ -82,7 +82,8 @@ def shard_hash(data: Buffer) -> Hash:
 def hash_file(path: str | os.PathLike[str]) -> FileHash:
     """Compute the Xet hash of the file at `path`, reading it once.
 
-    Blocking, with the interpreter lock released; memory stays at about a MiB.
+    Blocking, with the interpreter lock released. A file of 512 KiB or more is read and hashed on all
+    cores; memory stays below 2 MiB for each and a little.
 
     Raises:
         OSError: the usual subclasses, such as FileNotFoundError.
@@ -98,6 +99,29 @@ def hash_file(path: str | os.PathLike[str]) -> FileHash:
     """
     file, size = _native.hash_file(path)
     return FileHash(str(file), size)
+
+
+def hash_files(paths: Iterable[str | os.PathLike[str]]) -> list[FileHash]:
+    """Compute the Xet hashes of files, on all cores; faster than one by one when most are small.
+
+    Blocking, with the interpreter lock released.
+
+    Args:
+        paths: In the order of the answer.
+
+    Raises:
+        OSError: as `hash_file` does; `filename` is the path. Missing files are noticed before any is read.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from xetway import hash_files
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "hello")
+        ...     _ = path.write_bytes(b"Hello World!")
+        ...     [file.size for file in hash_files([path, path])]
+        [12, 12]
+    """
+    return [FileHash(str(file), size) for file, size in _native.hash_files(list(paths))]
 
 
 def _nodes(chunks: Iterable[Chunk | XorbChunk]) -> list[tuple[Hash, int]]:

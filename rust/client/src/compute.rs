@@ -1,12 +1,9 @@
-//! Threads for work that burns CPU: as many as cores, and never those that do I/O.
+//! Work that burns CPU, done on the pool for it while the runtime's threads go on with I/O.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::process;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::oneshot;
 use xetway_core::codec::Decoder;
 use xetway_core::hash::chunk_hash;
@@ -61,7 +58,7 @@ pub fn decode_frame(frame: Frame) -> Result<Decoded> {
 ///
 /// A panic of `work` goes on in the caller. Dropping the future does not stop work that has begun.
 pub async fn run<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
-    let Some(pool) = pool() else {
+    let Some(pool) = xetway_pool::pool() else {
         return work();
     };
     let (done, outcome) = oneshot::channel();
@@ -75,23 +72,6 @@ pub async fn run<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -
         // The sender sits in the closure above and is used in every case.
         Err(_) => resume_unwind(Box::new(Error::Cancelled)),
     }
-}
-
-/// The pool of this process, or nothing if no thread could be started; then work is done in place.
-fn pool() -> Option<Arc<ThreadPool>> {
-    static POOL: Mutex<Option<(u32, Arc<ThreadPool>)>> = Mutex::new(None);
-    let mut made = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-    let this = process::id();
-    if let Some((owner, pool)) = &*made
-        && *owner == this
-    {
-        return Some(Arc::clone(pool));
-    }
-    let threads = ThreadPoolBuilder::new().thread_name(|index| format!("xetway-compute-{index}"));
-    let pool = Arc::new(threads.build().ok()?);
-    // Threads do not survive a fork: waiting for those of the parent would never end.
-    std::mem::forget(made.replace((this, Arc::clone(&pool))));
-    Some(pool)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! client: bytes too early in a chunk to influence a cut are not hashed at all, and a match
 //! before the minimum size is not a cut and does not end the search.
 
+use crate::cuts::Cuts;
 use crate::gear::{self, WINDOW_BYTES};
 
 /// Mean distance of the positions where a cut is allowed.
@@ -21,6 +22,13 @@ pub const MAX_CHUNK_BYTES: usize = TARGET_CHUNK_BYTES * 2;
 /// The first cut test needs the hash of the [`WINDOW_BYTES`] bytes before it; nothing earlier in
 /// the chunk can change that hash.
 const SKIPPED_BYTES: usize = MIN_CHUNK_BYTES - WINDOW_BYTES;
+
+/// Smaller pieces are searched from cut to cut: what is passed over after a cut is more than the
+/// search in lanes gains.
+const MIN_SEARCHED_BYTES: usize = 64 * 1024;
+
+/// Larger pieces are searched block by block, so that an answer does not wait for the last byte.
+const BLOCK_BYTES: usize = 1024 * 1024;
 
 /// Finds chunk boundaries in a stream that arrives in pieces.
 ///
@@ -67,6 +75,26 @@ impl Chunker {
     ///
     /// Calls `emit` with the absolute end offset of each chunk that ends in them.
     pub fn push(&mut self, data: &[u8], emit: &mut impl FnMut(u64)) {
+        if data.len() < MIN_SEARCHED_BYTES {
+            return self.walk(data, emit);
+        }
+        let (window, rest) = data.split_at(WINDOW_BYTES);
+        self.walk(window, emit);
+        let mut cuts = Cuts::new(self.position.saturating_sub(self.chunk_bytes as u64));
+        for start in (0..rest.len()).step_by(BLOCK_BYTES) {
+            let end = data.len().min(start + WINDOW_BYTES + BLOCK_BYTES);
+            self.position = cuts.push(self.position, data.get(start..end).unwrap_or_default(), emit);
+        }
+        self.chunk_bytes = usize::try_from(self.position.saturating_sub(cuts.start())).unwrap_or_default();
+        self.hash = gear::update(
+            0,
+            data.last_chunk::<WINDOW_BYTES>()
+                .map_or(&[], |window| window.as_slice()),
+        );
+    }
+
+    /// Feed the next bytes of the stream, from cut to cut.
+    fn walk(&mut self, data: &[u8], emit: &mut impl FnMut(u64)) {
         let mut rest = data;
         while !rest.is_empty() {
             let (used, cut) = self.advance(rest);

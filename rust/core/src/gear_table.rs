@@ -5,7 +5,7 @@
 
 /// One 64-bit value for each byte value.
 #[rustfmt::skip]
-pub(crate) static GEAR: [u64; 256] = [
+pub(crate) const GEAR: [u64; 256] = [
     0xb088_d3a9_e840_f559, 0x5652_c7f7_39ed_20d6, 0x45b2_8969_8989_72ab, 0x6b0a_89d5_b68e_c777,
     0x368f_573e_8b7a_31b7, 0x1dc6_36dc_e936_d94b, 0x207a_4c4e_5554_d5b6, 0xa474_b346_2823_9acb,
     0x3b06_a83e_1ca3_b912, 0x90e7_8d6c_2f02_baf7, 0xe1c9_2df7_150d_9a8a, 0x8e95_053a_1086_d3ad,

@@ -191,6 +191,13 @@ pub fn chunk_hash(data: &[u8]) -> Hash {
     keyed(&DATA_KEY, data)
 }
 
+/// Hash the raw bytes of one chunk that lie in two places.
+pub(crate) fn chunk_hash_of_two(first: &[u8], second: &[u8]) -> Hash {
+    let mut hasher = blake3::Hasher::new_keyed(&DATA_KEY);
+    hasher.update(first).update(second);
+    Hash(*hasher.finalize().as_bytes())
+}
+
 /// Hash the bytes of a whole serialised shard: the name it is stored under.
 pub fn data_hash(data: &[u8]) -> Hash {
     keyed(&DATA_KEY, data)

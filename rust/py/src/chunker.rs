@@ -1,12 +1,13 @@
 //! Chunk boundaries of buffers and files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use xetway_core::chunker;
 use xetway_core::hash::chunk_hash;
-use xetway_store::hash_file as hash_path;
+use xetway_core::parallel::MIN_PARALLEL_BYTES;
+use xetway_core::{chunker, parallel};
+use xetway_store::{hash_file as hash_path, hash_files as hash_paths};
 
 use crate::buffer::Bytes;
 use crate::errors::os_error;
@@ -27,20 +28,37 @@ fn chunk_boundaries(py: Python<'_>, data: Bytes) -> Bound<'_, PyBytes> {
 
 #[pyfunction]
 fn hash_chunks(py: Python<'_>, data: Bytes) -> Vec<(Hash, usize)> {
-    py.detach(|| {
-        chunker::chunks(data.as_slice())
-            .map(|chunk| (Hash(chunk_hash(chunk)), chunk.len()))
-            .collect()
-    })
+    let chunks = py.detach(|| {
+        let data = data.as_slice();
+        let pool = (data.len() >= MIN_PARALLEL_BYTES).then(xetway_pool::pool).flatten();
+        match pool {
+            Some(pool) => pool.install(|| parallel::hash_chunks(data)),
+            None => chunker::chunks(data)
+                .map(|chunk| (chunk_hash(chunk), chunk.len()))
+                .collect(),
+        }
+    });
+    chunks.into_iter().map(|(hash, bytes)| (Hash(hash), bytes)).collect()
 }
 
 #[pyfunction]
 fn hash_file(py: Python<'_>, path: PathBuf) -> PyResult<(Hash, u64)> {
-    let (hash, size) = py.detach(|| hash_path(&path)).map_err(|error| {
-        let message = py_message(&error);
-        os_error(py, &error, &message, Some(&path))
-    })?;
+    let (hash, size) = py
+        .detach(|| hash_path(&path))
+        .map_err(|error| refusal(py, &error, &path))?;
     Ok((Hash(hash), size))
+}
+
+#[pyfunction]
+fn hash_files(py: Python<'_>, paths: Vec<PathBuf>) -> PyResult<Vec<(Hash, u64)>> {
+    match py.detach(|| hash_paths(&paths)) {
+        Ok(files) => Ok(files.into_iter().map(|(hash, size)| (Hash(hash), size)).collect()),
+        Err((index, error)) => Err(refusal(py, &error, paths.get(index).unwrap_or(&PathBuf::new()))),
+    }
+}
+
+fn refusal(py: Python<'_>, error: &std::io::Error, path: &Path) -> PyErr {
+    os_error(py, error, &py_message(error), Some(path))
 }
 
 /// The words of the operating system without the number that Rust appends.
@@ -95,5 +113,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Chunker>()?;
     module.add_function(wrap_pyfunction!(chunk_boundaries, module)?)?;
     module.add_function(wrap_pyfunction!(hash_chunks, module)?)?;
-    module.add_function(wrap_pyfunction!(hash_file, module)?)
+    module.add_function(wrap_pyfunction!(hash_file, module)?)?;
+    module.add_function(wrap_pyfunction!(hash_files, module)?)
 }

@@ -1,14 +1,6 @@
-//! The Xet hash of a file on disk.
+//! Content cut into chunks as it arrives.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
-
-use xetway_core::hash::chunk_hash;
-use xetway_core::merkle::MerkleHasher;
-use xetway_core::{Chunker, Hash, MAX_CHUNK_BYTES};
-
-const READ_BYTES: usize = 1024 * 1024;
+use xetway_core::{Chunker, MAX_CHUNK_BYTES};
 
 /// Cuts content into chunks, whatever the pieces it comes in. Memory: one chunk.
 #[derive(Default)]
@@ -49,29 +41,4 @@ impl ChunkSplitter {
             sink(&self.pending)
         }
     }
-}
-
-/// Hash the file at `path`; returns its Xet hash and size. Memory: about 1.2 MiB whatever the size.
-pub fn hash_file(path: &Path) -> io::Result<(Hash, u64)> {
-    let mut file = File::open(path)?;
-    let mut buffer = vec![0; READ_BYTES];
-    let mut splitter = ChunkSplitter::default();
-    let mut merkle = MerkleHasher::new();
-    let mut size = 0_u64;
-    let mut add = |chunk: &[u8]| -> io::Result<()> {
-        merkle.push(chunk_hash(chunk), chunk.len() as u64);
-        Ok(())
-    };
-    loop {
-        let count = match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        size = size.saturating_add(count as u64);
-        splitter.push(buffer.get(..count).unwrap_or_default(), &mut add)?;
-    }
-    splitter.finish(&mut add)?;
-    Ok((merkle.file_hash(), size))
 }

@@ -22,6 +22,7 @@ mod cutter;
 mod dedup;
 mod encoding;
 mod error;
+mod file_hash;
 mod footers;
 mod ingest;
 mod layout;
@@ -41,8 +42,8 @@ mod target;
 mod writer;
 mod xorb_file;
 
-pub use content::hash_file;
 pub use error::{Error, Result};
+pub use file_hash::{hash_file, hash_files};
 pub use ingest::{FileIngest, Ingested};
 pub use reader::{ContentReader, PieceReader};
 pub use scratch::Scratch;

@@ -1,6 +1,6 @@
 //! Boundaries: vectors, a naive oracle, the gear hash crate, and any split of the stream.
 
-use crate::inputs::{near_minimum, splitmix, text, xorshift};
+use crate::inputs::{dense, near_minimum, splitmix, text, xorshift};
 use proptest::prelude::*;
 use xetway_core::chunker::{boundaries, chunks};
 use xetway_core::{Chunker, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, gear};
@@ -8,7 +8,7 @@ use xetway_core::{Chunker, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, gear};
 const MASK: u64 = 0xFFFF_0000_0000_0000;
 
 /// The draft's pseudo code, byte by byte, without skipping anything.
-fn oracle(data: &[u8]) -> Vec<u64> {
+pub(crate) fn oracle(data: &[u8]) -> Vec<u64> {
     let (mut ends, mut start, mut hash) = (Vec::new(), 0, 0_u64);
     for (index, byte) in data.iter().enumerate() {
         hash = gear::step(hash, *byte);
@@ -38,7 +38,7 @@ fn streamed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u64> {
 fn check(data: &[u8]) {
     let wanted = oracle(data);
     assert_eq!(boundaries(data), wanted);
-    for size in [1, 37, 255, 8127, 8128, 65_537] {
+    for size in [1, 37, 255, 8127, 8128, 65_536, 65_599, 131_072] {
         assert_eq!(streamed(data.chunks(size)), wanted, "pieces of {size}");
     }
 }
@@ -160,6 +160,7 @@ fn early_matches_in_a_real_stream() {
 fn any_split_gives_the_same_boundaries() {
     check(&splitmix(3, 700_000));
     check(&text(300_000));
+    check(&dense(700_000));
     for length in [
         0, 1, 63, 64, 8127, 8128, 8129, 8191, 8192, 8193, 131_071, 131_072, 131_073, 262_144,
     ] {
@@ -186,6 +187,52 @@ fn cuts_placed_at_the_edges_of_the_size_rules() {
             (8192..=131_072).contains(&end),
             "window ends at {end}"
         );
+    }
+}
+
+/// A piece of 64 KiB or more is searched in lanes; what came before it decides what is a cut.
+#[test]
+fn large_pieces_after_small_ones() {
+    let random = splitmix(0, 1_000_000);
+    let window = &random[84_493 - 64..84_493];
+    let dense = dense(250_000);
+    let mut sparse = vec![0x3b; 250_000];
+    for at in [
+        9_000, 20_000, 27_000, 29_000, 36_500, 180_000, 188_000, 188_300, 196_400, 240_000,
+    ] {
+        sparse[at - 64..at].copy_from_slice(window);
+    }
+    for data in [&dense, &sparse, &random[..250_000]] {
+        let wanted = oracle(data);
+        for before in (0..140_000)
+            .step_by(19_970)
+            .chain(8_062..8_066)
+            .chain((8_120..8_200).step_by(13))
+            .chain((131_000..131_080).step_by(13))
+        {
+            let (first, second) = data.split_at(before);
+            assert_eq!(streamed([first, second]), wanted, "first {before}");
+            assert_eq!(
+                streamed([first, &second[..65_536], &second[65_536..]]),
+                wanted,
+                "first {before}"
+            );
+        }
+    }
+}
+
+#[test]
+fn blocks_of_large_pieces_make_no_difference() {
+    let random = splitmix(0, 1_000_000);
+    let window = &random[84_493 - 64..84_493];
+    for edge in [1_048_576 + 64, 2 * 1_048_576 + 64] {
+        for end in (edge - 70..edge + 70).step_by(46).chain([edge - 8_192, edge + 8_192]) {
+            let mut data = vec![0x3b; edge + 30_000];
+            for end in [end, end + 5_000, end + 8_192, end + 13_191, end + 13_192] {
+                data[end - 64..end].copy_from_slice(window);
+            }
+            assert_eq!(boundaries(&data), oracle(&data), "window ends at {end}");
+        }
     }
 }
 

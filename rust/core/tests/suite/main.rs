@@ -15,11 +15,13 @@
 mod bg4;
 mod chunker;
 mod codec;
+mod gear;
 mod hash;
 mod inputs;
 mod lz4;
 mod lz4_blocks;
 mod merkle;
+mod parallel;
 mod plan;
 mod shard;
 mod streams;
