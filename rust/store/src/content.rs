@@ -4,14 +4,14 @@ use xetway_core::{Chunker, MAX_CHUNK_BYTES};
 
 /// Cuts content into chunks, whatever the pieces it comes in. Memory: one chunk.
 #[derive(Default)]
-struct ChunkSplitter {
+pub(crate) struct ChunkSplitter {
     chunker: Chunker,
     pending: Vec<u8>,
 }
 
 impl ChunkSplitter {
     /// Take the next bytes and pass on each chunk they complete.
-    fn push<E>(&mut self, data: &[u8], mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn push<E>(&mut self, data: &[u8], mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let before = self.chunker.position();
         let mut ends = Vec::new();
         self.chunker.push(data, &mut |end| ends.push(end));
@@ -34,7 +34,7 @@ impl ChunkSplitter {
     }
 
     /// Pass on the last chunk, if there is one.
-    fn finish<E>(self, mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn finish<E>(self, mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         if self.pending.is_empty() {
             Ok(())
         } else {

@@ -19,8 +19,8 @@ use crate::encoding::{Buffers, Group, Hands, NewChunk, encode, hash};
 use crate::error::{Error, Result};
 use crate::packer::{Packed, Packer};
 use crate::packing::{Packing, Placed};
-use crate::pool::pool;
 use crate::store::Shared;
+use xetway_pool::pool;
 
 /// What is worked on at once: small enough for the processor's caches.
 const BLOCK_BYTES: usize = 2 * 1024 * 1024;

@@ -29,7 +29,6 @@ mod layout;
 mod packer;
 mod packing;
 mod part;
-mod pool;
 mod positioned;
 mod reader;
 mod rebuild;
