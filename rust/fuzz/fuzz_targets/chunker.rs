@@ -1,8 +1,11 @@
 //! Boundaries of any data, in pieces of any size, are those of the draft's pseudo code.
 #![no_main]
 
+#[path = "../oracle.rs"]
+mod oracle;
+
 use libfuzzer_sys::fuzz_target;
-use xetway_core::{Chunker, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, chunker, gear};
+use xetway_core::{Chunker, MAX_CHUNK_BYTES, chunker};
 
 const MOST_BYTES: usize = 300_000;
 
@@ -10,7 +13,7 @@ fuzz_target!(|input: (u16, u16, &[u8])| {
     let (piece_bytes, repeats, seed) = input;
     let repeats = usize::from(repeats).min(MOST_BYTES / seed.len().max(1));
     let data = seed.repeat(repeats.max(1));
-    let wanted = oracle(&data);
+    let wanted = oracle::boundaries(&data);
     assert_eq!(chunker::boundaries(&data), wanted);
     let mut ends = Vec::new();
     let mut streamed = Chunker::new();
@@ -21,20 +24,3 @@ fuzz_target!(|input: (u16, u16, &[u8])| {
     streamed.finish(&mut |end| ends.push(end));
     assert_eq!(ends, wanted);
 });
-
-fn oracle(data: &[u8]) -> Vec<u64> {
-    let (mut ends, mut start, mut hash) = (Vec::new(), 0, 0);
-    for (index, byte) in data.iter().enumerate() {
-        hash = gear::step(hash, *byte);
-        let size = index - start + 1;
-        if size >= MIN_CHUNK_BYTES && (size >= MAX_CHUNK_BYTES || hash & gear::MASK == 0) {
-            ends.push(index as u64 + 1);
-            start = index + 1;
-            hash = 0;
-        }
-    }
-    if start < data.len() {
-        ends.push(data.len() as u64);
-    }
-    ends
-}

@@ -1,12 +1,15 @@
 //! On several threads, in pieces and byte by byte, any content has the same chunks.
 #![no_main]
 
+#[path = "../oracle.rs"]
+mod oracle;
+
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use rayon::ThreadPool;
 use xetway_core::hash::chunk_hash;
-use xetway_core::{Chunker, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, gear, parallel};
+use xetway_core::{Chunker, parallel};
 
 const MOST_BYTES: usize = 3 * parallel::BLOCK_BYTES;
 
@@ -14,15 +17,21 @@ static POOL: LazyLock<ThreadPool> = LazyLock::new(|| rayon::ThreadPoolBuilder::n
 
 /// 64 bytes whose hash allows a cut.
 const WINDOW: [u8; 64] = [
-    0x9a, 0x34, 0x2a, 0x22, 0x9f, 0x4b, 0x7e, 0xe0, 0x46, 0xec, 0x0c, 0xc4, 0x4f, 0xec, 0xb2, 0x7c,
-    0x7f, 0x32, 0x63, 0xb2, 0x2c, 0xb0, 0xae, 0x7e, 0xfa, 0xeb, 0xcd, 0xae, 0xfc, 0x7a, 0x23, 0x0a,
-    0x14, 0x65, 0xd6, 0x45, 0xc1, 0x08, 0x73, 0x69, 0x9e, 0xe4, 0x78, 0x6f, 0x88, 0xa2, 0xc6, 0xfb,
-    0xd3, 0xb7, 0xfd, 0xfc, 0xa4, 0x93, 0x3f, 0x10, 0xba, 0xa2, 0x75, 0x17, 0xaa, 0x24, 0xcd, 0xbb,
+    0x9a, 0x34, 0x2a, 0x22, 0x9f, 0x4b, 0x7e, 0xe0, 0x46, 0xec, 0x0c, 0xc4, 0x4f, 0xec, 0xb2, 0x7c, 0x7f, 0x32, 0x63,
+    0xb2, 0x2c, 0xb0, 0xae, 0x7e, 0xfa, 0xeb, 0xcd, 0xae, 0xfc, 0x7a, 0x23, 0x0a, 0x14, 0x65, 0xd6, 0x45, 0xc1, 0x08,
+    0x73, 0x69, 0x9e, 0xe4, 0x78, 0x6f, 0x88, 0xa2, 0xc6, 0xfb, 0xd3, 0xb7, 0xfd, 0xfc, 0xa4, 0x93, 0x3f, 0x10, 0xba,
+    0xa2, 0x75, 0x17, 0xaa, 0x24, 0xcd, 0xbb,
 ];
 
 fuzz_target!(|input: (u32, u32, Vec<(u16, bool)>, &[u8])| {
     let (bytes, piece_bytes, windows, seed) = input;
-    let mut data: Vec<u8> = seed.iter().copied().chain([0x3b]).cycle().take(bytes as usize % MOST_BYTES).collect();
+    let mut data: Vec<u8> = seed
+        .iter()
+        .copied()
+        .chain([0x3b])
+        .cycle()
+        .take(bytes as usize % MOST_BYTES)
+        .collect();
     let mut position = 0;
     for (distance, far) in windows {
         position += usize::from(distance) * if far { 16 } else { 1 };
@@ -30,7 +39,7 @@ fuzz_target!(|input: (u32, u32, Vec<(u16, bool)>, &[u8])| {
             place.copy_from_slice(&WINDOW);
         }
     }
-    let wanted = oracle(&data);
+    let wanted = oracle::boundaries(&data);
     let mut ends = Vec::new();
     let mut streamed = Chunker::new();
     for piece in data.chunks(piece_bytes as usize % MOST_BYTES + 1) {
@@ -48,19 +57,3 @@ fuzz_target!(|input: (u32, u32, Vec<(u16, bool)>, &[u8])| {
         start += bytes;
     }
 });
-
-fn oracle(data: &[u8]) -> Vec<u64> {
-    let (mut ends, mut start, mut hash) = (Vec::new(), 0, 0);
-    for (index, byte) in data.iter().enumerate() {
-        hash = gear::step(hash, *byte);
-        let size = index - start + 1;
-        if size >= MIN_CHUNK_BYTES && (size >= MAX_CHUNK_BYTES || hash & gear::MASK == 0) {
-            ends.push(index as u64 + 1);
-            start = index + 1;
-        }
-    }
-    if start < data.len() {
-        ends.push(data.len() as u64);
-    }
-    ends
-}
