@@ -189,10 +189,20 @@ const fn wrong_length(expected: usize, actual: u64, offset: u64) -> Error {
 }
 
 /// Writes frames; keeps its hash table and its buffer between calls.
-#[derive(Default)]
 pub struct Encoder {
     table: CompressTable,
     block: Vec<u8>,
+}
+
+impl Default for Encoder {
+    /// With the table for long inputs, which the first of them would bring for good: what data becomes
+    /// depends on the data alone.
+    fn default() -> Self {
+        Self {
+            table: CompressTable::large(),
+            block: Vec::new(),
+        }
+    }
 }
 
 impl Encoder {

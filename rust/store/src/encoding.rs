@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
+use xetway_core::Hash;
 use xetway_core::codec::{Encoder, Scheme};
 use xetway_core::hash::chunk_hash;
 use xetway_core::xorb::ChunkHeader;
-use xetway_core::{Hash, MAX_CHUNK_BYTES};
 
 use crate::cutter::Chunk;
 use crate::error::Result;
@@ -18,7 +18,7 @@ const GROUP_CHUNKS: usize = 4;
 
 thread_local! {
     /// Keeps its tables and buffers between chunks, whichever file they are of.
-    static ENCODER: RefCell<Encoder> = RefCell::new(encoder());
+    static ENCODER: RefCell<Encoder> = RefCell::new(Encoder::new());
 }
 
 /// Who does the work on a block.
@@ -83,16 +83,6 @@ impl Buffers {
     pub(crate) fn clear(&mut self) {
         *self.0.get_mut().unwrap_or_else(PoisonError::into_inner) = Vec::new();
     }
-}
-
-/// Make an encoder whose output depends on the chunk alone.
-///
-/// LZ4 begins with a table for short inputs, and keeps the one for long inputs from the first of them on: which
-/// chunks a thread got before would show.
-fn encoder() -> Encoder {
-    let mut encoder = Encoder::new();
-    encoder.compress(&vec![0; MAX_CHUNK_BYTES], Scheme::Lz4, &mut Vec::new());
-    encoder
 }
 
 /// Hash chunks.
