@@ -19,10 +19,9 @@ import pytest
 from contest import OURS, Side
 
 import xetway
-from xetway import Scheme, _native
+from xetway import Scheme, Store
 from xetway.bench.machine import usable_cores
 from xetway.bench.source import Crew, open_source, split
-from xetway.bench.stages import publish, rebuild
 
 pytestmark = pytest.mark.timeout(0)
 try:
@@ -77,40 +76,42 @@ def test_hash(contest: Run, corpus: str, file: Path) -> None:
 
 @pytest.mark.parametrize("threads", THREADS)
 def test_hash_files_at_once(contest: Run, weights: Path, threads: int) -> None:
-    crew = Crew(threads)
     sides = {
-        OURS: Side(lambda _: [found.hash for found in crew.map(xetway.hash_file, [weights] * threads)]),
+        OURS: Side(lambda _: [found.hash for found in xetway.hash_files([weights] * threads)]),
         "hf_xet": Side(lambda _: [found.hash for found in hf_xet.hash_files([str(weights)] * threads)]),
     }
     contest("hash at once", "bf16", weights.stat().st_size * threads, sides, threads=threads)
-    crew.close()
 
 
 def test_publish(contest: Run, corpus: str, file: Path, place: Path) -> None:
-    session, source = hf_xet.XetSession(), open_source(file)
+    session = hf_xet.XetSession()
     sides = {
-        OURS: Side(lambda to: str(publish(_native.XorbStore(to), source)[0]), **folder(place)),
+        OURS: Side(lambda to: str(Store(to).publish(file).hash), **folder(place)),
         "hf_xet": Side(lambda to: upload(session, file, to), **folder(place)),
     }
-    contest("publish", corpus, source.size, sides)
+    contest("publish", corpus, file.stat().st_size, sides)
 
 
 def test_reconstruct(contest: Run, corpus: str, file: Path, place: Path) -> None:
-    session, source = hf_xet.XetSession(), open_source(file)
+    session, size = hf_xet.XetSession(), file.stat().st_size
     ours, theirs, target = place / "ours", place / "theirs", place / "target"
-    store = _native.XorbStore(ours)
-    stored = publish(store, source)
-    info = hf_xet.XetFileInfo(upload(session, file, theirs), source.size)
+    store = Store(ours)
+    stored = store.publish(file)
+    info = hf_xet.XetFileInfo(upload(session, file, theirs), size)
     same = same_file(file)
 
+    def reconstruct(_: None) -> Path:
+        store.reconstruct(stored, target)
+        return target
+
     works = {
-        OURS: lambda _: rebuild(store, stored, target),
+        OURS: reconstruct,
         "hf_xet": lambda _: download(session, theirs, info, target),
     }
     # Compared here: each side overwrites what the other has written.
     assert all(same(work(None)) for work in works.values()), "other bytes came"
     sides = {name: Side(work, clear=lambda _: target.unlink()) for name, work in works.items()}
-    contest("reconstruct", corpus, source.size, sides)
+    contest("reconstruct", corpus, size, sides)
     for made in (ours, theirs):
         shutil.rmtree(made)
 

@@ -199,30 +199,6 @@ def test_interrupt_removes_what_was_written(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_crew_that_is_let_go_stops_at_its_next_step():
-    crew, at_work, go = Crew(2), threading.Event(), threading.Event()
-
-    def work(_):
-        at_work.set()
-        go.wait()
-        crew.go_on()
-
-    def let_go():
-        at_work.wait()
-        closing = threading.Thread(target=crew.close)
-        closing.start()
-        while not crew._closed:
-            time.sleep(0.001)
-        go.set()
-        closing.join()
-
-    other = threading.Thread(target=let_go)
-    other.start()
-    with pytest.raises(CancelledError):
-        crew.map(work, [1, 2])
-    other.join()
-
-
 def test_parts_cover_everything_once():
     for size in (0, 1, 7, 1000):
         for parts in (1, 3, 8):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -84,19 +84,12 @@ class Crew:
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
-        self._closed = False
 
     def map(self, work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
         """Do the work on every part, and return when all is done."""
         return [work(part) for part in parts] if self._pool is None else list(self._pool.map(work, parts))
 
-    def go_on(self) -> None:
-        """For long work, between its steps: end it when nobody waits for it any more."""
-        if self._closed:
-            raise CancelledError
-
     def close(self) -> None:
-        """Let the threads go: what has not begun is dropped, what has ends at its next step."""
-        self._closed = True
+        """Let the threads go: what has not begun is dropped."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)

@@ -9,25 +9,19 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from xetway import _native
 from xetway.bench.source import Crew, Source, split
 from xetway.bench.timing import Sample, Stopwatch
 from xetway.errors import IntegrityError
-from xetway.xet import Hash, Scheme, choose_scheme, compress, decompress
-
-if TYPE_CHECKING:
-    from xetway._native import XorbStore
+from xetway.xet import Hash, Scheme, ShardFile, Store, choose_scheme, compress, decompress
 
 MEMORY_STAGES = ("chunk", "compress", "decompress")
 FILE_STAGES = ("hash", "publish", "reconstruct")
 STAGES = ("chunk", "hash", "compress", "decompress", "publish", "reconstruct")
-PIECE_BYTES = 4 * 1024 * 1024
 _UNEVEN_BYTES = 1_000_003
 
 Payload = tuple[bytes, Scheme, int]
-Stored = tuple[Hash, int, bytes]
 
 
 class InMemory:
@@ -98,7 +92,7 @@ class InFiles:
                     _hash(parts, crew, watches["hash"], expected)
                 if "publish" in watches or "reconstruct" in watches:
                     publishing, rebuilding = (watches.get(stage) for stage in ("publish", "reconstruct"))
-                    store = _native.XorbStore(place / "store")
+                    store = Store(place / "store")
                     stored = _publish(store, parts, crew, publishing or Stopwatch(), expected)
                     if rebuilding is not None:
                         _reconstruct(store, stored, parts, place, crew, rebuilding, check=check)
@@ -115,18 +109,18 @@ def _hash(parts: Sequence[Source], crew: Crew, watch: Stopwatch, expected: list[
 
 
 def _publish(
-    store: XorbStore, parts: Sequence[Source], crew: Crew, watch: Stopwatch, expected: list[Hash] | None
-) -> list[Stored]:
+    store: Store, parts: Sequence[Source], crew: Crew, watch: Stopwatch, expected: list[Hash] | None
+) -> list[ShardFile]:
     with watch:
-        stored = crew.map(lambda part: publish(store, part, crew), parts)
+        stored = crew.map(lambda part: store.publish(part.path), parts)
     if expected is not None:
-        _must_be_equal("publish", [file for file, _, _ in stored], expected)
+        _must_be_equal("publish", [file.hash for file in stored], expected)
     return stored
 
 
 def _reconstruct(
-    store: XorbStore,
-    stored: Sequence[Stored],
+    store: Store,
+    stored: Sequence[ShardFile],
     parts: Sequence[Source],
     place: Path,
     crew: Crew,
@@ -136,7 +130,7 @@ def _reconstruct(
 ) -> None:
     targets = [place / f"rebuilt-{number}" for number in range(len(parts))]
     with watch:
-        crew.map(lambda job: rebuild(store, *job, crew), list(zip(stored, targets, strict=True)))
+        crew.map(lambda job: store.reconstruct(*job), list(zip(stored, targets, strict=True)))
     for part, target in zip(parts, targets, strict=True) if check else ():
         _must_be_the_same_bytes(part, target)
 
@@ -177,31 +171,6 @@ def _compress_all(chunks: Sequence[memoryview]) -> list[Payload]:
 
 def _decompress_all(packed: Sequence[Payload]) -> list[bytes]:
     return [decompress(payload, scheme, size) for payload, scheme, size in packed]
-
-
-def publish(store: XorbStore, source: Source, crew: Crew | None = None) -> Stored:
-    """Store a file, durably; returns its hash, its size and its terms."""
-    ingest = store.ingest()
-    for piece in source.windows(PIECE_BYTES):
-        if crew is not None:
-            crew.go_on()
-        ingest.write(piece)
-    file, size, _, terms, xorbs = ingest.finish()
-    for _, writer, *_ in xorbs:
-        writer.publish()
-    return file, size, terms
-
-
-def rebuild(store: XorbStore, stored: Stored, target: Path, crew: Crew | None = None) -> Path:
-    """Write what was stored to `target`, every chunk verified."""
-    _, size, terms = stored
-    reader = store.open_file(terms, 0, size)
-    with target.open("wb", buffering=0) as file:
-        while piece := reader.read():
-            if crew is not None:
-                crew.go_on()
-            file.write(piece)
-    return target
 
 
 def _must_be_the_same_bytes(source: Source, target: Path) -> None:
