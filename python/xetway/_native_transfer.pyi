@@ -163,7 +163,7 @@ class Mirror:
         min_free_bytes: int = 1073741824,
     ) -> Mirror: ...
     def plan(
-        self, file: Hash, start: int, end: int | None, credentials: Credentials | None
+        self, file: Hash, size: int | None, start: int, end: int | None, credentials: Credentials | None
     ) -> Future[
         tuple[int, int, int, list[tuple[Hash, int, int, int]], list[tuple[Hash, list[tuple[int, int, int, int]]]]]
         | None
@@ -172,6 +172,13 @@ class Mirror:
 
         Without credentials only what is known is used.
 
+        Args:
+            file: The file.
+            size: Bytes that the file is said to have, if anything is said.
+            start: First byte.
+            end: One past the last byte.
+            credentials: What opens the store.
+
         Returns:
             Size of the file, its generation, and the parts of `XorbStore.plan`; None if `start` is
             past the end.
@@ -179,6 +186,7 @@ class Mirror:
         Raises:
             NotCachedError: not known, and no credentials.
             RemoteError: the store refuses the file.
+            UpstreamIntegrityError: the file has not `size` bytes.
         """
 
     def open_xorb(
@@ -199,8 +207,15 @@ class Mirror:
             ContentChangedError: bytes sent before were wrong.
         """
 
-    def open_file(self, file: Hash, start: int, end: int, credentials: Credentials | None) -> Future[ByteStream]:
-        """Read content bytes [start, end). Without credentials only what is held is read."""
+    def open_file(
+        self, file: Hash, size: int, start: int, end: int, credentials: Credentials | None
+    ) -> Future[ByteStream]:
+        """Read content bytes [start, end) of a file of `size` bytes. Without credentials only what is held is read.
+
+        Raises:
+            NotCachedError: not held, and no credentials.
+            UpstreamIntegrityError: the file has not `size` bytes.
+        """
 
     def open_plain(
         self,
@@ -220,9 +235,16 @@ class Mirror:
         """
 
     def prefetch(
-        self, file: Hash, credentials: Credentials | None, progress: Callable[[int, int], object] | None = None
+        self,
+        file: Hash,
+        size: int,
+        credentials: Credentials | None,
+        progress: Callable[[int, int], object] | None = None,
     ) -> Future[None]:
-        """Hold all of a file, proven. `progress` is given bytes held and bytes in all."""
+        """Hold all of a file of `size` bytes, proven. `progress` is given bytes held and bytes in all.
+
+        Raises: as `open_file`.
+        """
 
     def prefetch_plain(
         self,

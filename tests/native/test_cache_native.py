@@ -31,7 +31,7 @@ def filled(tmp_path):
     async def main():
         async with serving(answer) as server:
             mirror = Mirror(HttpClient(user_agent="test/1"), tmp_path, min_free_bytes=0)
-            await mirror.prefetch(store.file, Credentials.refresh(server.url + "/token", []))
+            await mirror.prefetch(store.file, len(CONTENT), Credentials.refresh(server.url + "/token", []))
             await mirror.prefetch_plain("sha256", DIGEST, len(PLAIN), server.url + "/plain")
             mirror.close()
 

@@ -47,7 +47,7 @@ async def drain(stream):
 
 def test_a_plan_and_its_bytes(tmp_path):
     async def test(mirror, store, credentials):
-        planned = await mirror.plan(store.file, 0, None, credentials)
+        planned = await mirror.plan(store.file, None, 0, None, credentials)
         size, generation, *parts = planned
         assert (size, type(generation)) == (len(CONTENT), int)
         plan = read_plan(tuple(parts))
@@ -63,8 +63,8 @@ def test_a_plan_and_its_bytes(tmp_path):
             read += await drain(stream)
         assert read == store.data[: store.xorb.stored_bytes]
         assert mirror.known(store.file) == (size, size, True)
-        assert await mirror.plan(store.file, size, None, credentials) is None
-        part = await mirror.plan(store.file, 60_000, 60_001, credentials)
+        assert await mirror.plan(store.file, None, size, None, credentials) is None
+        part = await mirror.plan(store.file, None, 60_000, 60_001, credentials)
         assert (part[0], part[2], len(part[3])) == (size, 10_000, 1)
         again = await mirror.open_xorb(store.file, generation, fetch.xorb, 0, store.xorb.stored_bytes, "session")
         assert again.proven is True
@@ -82,10 +82,12 @@ def test_content_of_a_file_fetched_once(tmp_path):
     async def test(mirror, store, credentials):
         size = len(CONTENT)
         assert mirror.known(store.file) is None
-        streams = await asyncio.gather(*(mirror.open_file(store.file, 0, size, credentials) for _ in range(4)))
+        streams = await asyncio.gather(
+            *(mirror.open_file(store.file, len(CONTENT), 0, size, credentials) for _ in range(4))
+        )
         assert await asyncio.gather(*(drain(stream) for stream in streams)) == [CONTENT] * 4
         assert store.xorb_requests == 1
-        part = await mirror.open_file(store.file, 100_000, 100_010, None)
+        part = await mirror.open_file(store.file, len(CONTENT), 100_000, 100_010, None)
         assert (part.proven, await drain(part)) == (True, CONTENT[100_000:100_010])
         assert store.xorb_requests == 1
 
@@ -94,13 +96,13 @@ def test_content_of_a_file_fetched_once(tmp_path):
 
 def test_damage_on_disk_is_mended_counted_and_told(tmp_path):
     async def test(mirror, store, credentials):
-        await mirror.prefetch(store.file, credentials)
+        await mirror.prefetch(store.file, len(CONTENT), credentials)
         assert (mirror.stats()["cache_damaged"], mirror.take_damage()) == (0, [])
         [data] = tmp_path.rglob("*.data")
         held = bytearray(data.read_bytes())
         held[100_000] ^= 1
         data.write_bytes(held)
-        assert await drain(await mirror.open_file(store.file, 0, len(CONTENT), credentials)) == CONTENT
+        assert await drain(await mirror.open_file(store.file, len(CONTENT), 0, len(CONTENT), credentials)) == CONTENT
         [told] = mirror.take_damage()
         assert told.endswith(f" of xorb {data.stem}")
         assert type(told) is str
@@ -112,17 +114,17 @@ def test_damage_on_disk_is_mended_counted_and_told(tmp_path):
 def test_what_is_held_survives_and_needs_nobody(tmp_path):
     async def fetch(mirror, store, credentials):
         told = []
-        await mirror.prefetch(store.file, credentials, progress=lambda *numbers: told.append(numbers))
+        await mirror.prefetch(store.file, len(CONTENT), credentials, progress=lambda *numbers: told.append(numbers))
         assert told[-1] == (len(CONTENT), len(CONTENT))
-        assert await mirror.prefetch(store.file, None) is None
+        assert await mirror.prefetch(store.file, len(CONTENT), None) is None
         return store.file
 
     file = with_mirror(tmp_path, fetch)
 
     async def later(mirror, store, _):
-        stream = await mirror.open_file(file, 0, len(CONTENT), None)
+        stream = await mirror.open_file(file, len(CONTENT), 0, len(CONTENT), None)
         assert await drain(stream) == CONTENT
-        planned = await mirror.plan(file, 0, None, None)
+        planned = await mirror.plan(file, None, 0, None, None)
         assert planned[0] == len(CONTENT)
         assert (store.xorb_requests, store.tokens_given) == (0, 0)
 
@@ -130,11 +132,11 @@ def test_what_is_held_survives_and_needs_nobody(tmp_path):
 
 
 async def plan_without(mirror, store, _):
-    await mirror.plan(store.file, 0, None, None)
+    await mirror.plan(store.file, None, 0, None, None)
 
 
 async def open_without(mirror, store, _):
-    await drain(await mirror.open_file(store.file, 0, 10, None))
+    await drain(await mirror.open_file(store.file, len(CONTENT), 0, 10, None))
 
 
 async def plain_without(mirror, *_):
@@ -146,11 +148,23 @@ async def forgotten(mirror, store, _):
 
 
 async def refused(mirror, _, credentials):
-    await mirror.plan(Hash("ab" * 32), 0, None, credentials)
+    await mirror.plan(Hash("ab" * 32), None, 0, None, credentials)
 
 
 async def outside(mirror, store, credentials):
-    await drain(await mirror.open_file(store.file, 5, len(CONTENT) + 1, credentials))
+    await drain(await mirror.open_file(store.file, len(CONTENT), 5, len(CONTENT) + 1, credentials))
+
+
+async def cut_off(mirror, store, credentials):
+    await drain(await mirror.open_file(store.file, len(CONTENT) - 1, 0, len(CONTENT) - 1, credentials))
+
+
+async def planned_longer(mirror, store, credentials):
+    await mirror.plan(store.file, len(CONTENT) + 1, 0, None, credentials)
+
+
+async def held_longer(mirror, store, credentials):
+    await mirror.prefetch(store.file, len(CONTENT) + 1, credentials)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +176,9 @@ async def outside(mirror, store, credentials):
         (forgotten, errors.PlanLostError, "plan_lost", 403),
         (refused, errors.RemoteError, "upstream_status", 404),
         (outside, errors.FormatError, "range_outside", 400),
+        (cut_off, errors.UpstreamIntegrityError, "upstream_integrity", 502),
+        (planned_longer, errors.UpstreamIntegrityError, "upstream_integrity", 502),
+        (held_longer, errors.UpstreamIntegrityError, "upstream_integrity", 502),
     ],
 )
 def test_refusals(tmp_path, call, kind, code, status):
@@ -178,7 +195,7 @@ def test_content_that_is_not_the_files(tmp_path):
     async def test(mirror, store, credentials):
         read = b""
         with pytest.raises(errors.XetwayError) as caught:
-            stream = await mirror.open_file(store.file, 0, len(CONTENT), credentials)
+            stream = await mirror.open_file(store.file, len(CONTENT), 0, len(CONTENT), credentials)
             while piece := await stream.read():
                 read += piece
         assert len(read) < len(CONTENT)
@@ -270,7 +287,7 @@ def test_a_folder_without_room(tmp_path):
         async with serving(store.answer) as server:
             mirror = open_mirror(tmp_path, max_bytes=100_000)
             with pytest.raises(errors.StorageFullError) as caught:
-                await mirror.prefetch(store.file, Credentials.refresh(server.url + "/token", []))
+                await mirror.prefetch(store.file, len(CONTENT), Credentials.refresh(server.url + "/token", []))
             mirror.close()
         return caught.value
 
@@ -282,7 +299,7 @@ def test_a_folder_without_room(tmp_path):
 def test_what_nobody_waits_for_any_more_is_not_fetched(tmp_path):
     async def test(mirror, store, credentials):
         async def read():
-            return await drain(await mirror.open_file(store.file, 0, len(CONTENT), credentials))
+            return await drain(await mirror.open_file(store.file, len(CONTENT), 0, len(CONTENT), credentials))
 
         reading = asyncio.ensure_future(read())
         await store.asked.wait()

@@ -119,9 +119,15 @@ class StoreContent:
         self.fetched_with.append(source)
         self.held.add(key)
 
-    async def plan(self, file: Hash, start: int, end: int | None, credentials: Any) -> Any:
+    def _stored(self, file: Hash, size: int | None) -> Any:
         stored = self._store.file(file)
         assert stored is not None
+        if size not in {None, stored.size}:
+            raise _wrong_size(stored.size, size)
+        return stored
+
+    async def plan(self, file: Hash, size: int | None, start: int, end: int | None, credentials: Any) -> Any:
+        stored = self._stored(file, size)
         self._hold(file, credentials)
         if start >= stored.size:
             return None
@@ -134,9 +140,8 @@ class StoreContent:
         self.opened.append((generation, start, end, session))
         return Stream(_all(self._store.xorbs.open_xorb(xorb, start, end)))
 
-    async def open_file(self, file: Hash, start: int, end: int, credentials: Any) -> Stream:
-        stored = self._store.file(file)
-        assert stored is not None
+    async def open_file(self, file: Hash, size: int, start: int, end: int, credentials: Any) -> Stream:
+        stored = self._stored(file, size)
         self._hold(file, credentials)
         return Stream(_all(self._store.open(stored, start, end)))
 
@@ -145,7 +150,7 @@ class StoreContent:
     ) -> Stream:
         data = self._blob(digest)
         if len(data) != size:
-            return Stream(data, _wrong_size(data, size))
+            return Stream(data, _wrong_size(len(data), size))
         self._hold(digest, url)
         self.opened.append((algorithm, digest, url, dict(headers)))
         return Stream(data[start:end])
@@ -155,7 +160,8 @@ class StoreContent:
             row = tx.execute("SELECT data FROM blobs WHERE oid = ? OR sha256 = ?", (digest, digest)).fetchone()
         return bytes(row[0])
 
-    async def prefetch(self, file: Hash, credentials: Any, progress: Any = None) -> None:
+    async def prefetch(self, file: Hash, size: int, credentials: Any, progress: Any = None) -> None:
+        self._stored(file, size)
         self._hold(file, credentials)
         progress(1, 1)
 
@@ -164,7 +170,7 @@ class StoreContent:
     ) -> None:
         data = self._blob(digest)
         if len(data) != size:
-            raise _wrong_size(data, size)
+            raise _wrong_size(len(data), size)
         self._hold(digest, url)
 
     def known(self, file: Hash) -> tuple[int, int, bool] | None:
@@ -274,8 +280,19 @@ class MirrorDriver:
         return self.send("GET", target, **options)
 
 
-def _wrong_size(data: bytes, claimed: int) -> UpstreamIntegrityError:
-    return UpstreamIntegrityError("another length", expected=f"{claimed} bytes", actual=f"{len(data)} bytes")
+def with_length(more: int) -> Meddle:
+    """Let the upstream say that files are `more` bytes longer."""
+
+    def meddle(method: str, target: str, headers: dict[str, str], answer: Answer) -> Answer:
+        lengths = {"content-length", "x-linked-size"} if method == "HEAD" else set()
+        told = [(name, str(int(value) + more) if name in lengths else value) for name, value in answer[1]]
+        return answer[0], told, *answer[2:]
+
+    return meddle
+
+
+def _wrong_size(actual: int, claimed: int | None) -> UpstreamIntegrityError:
+    return UpstreamIntegrityError("another length", expected=f"{claimed} bytes", actual=f"{actual} bytes")
 
 
 def _all(reader: Any) -> bytes:

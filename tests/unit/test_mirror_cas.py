@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.unit.http_driver import Client
 from tests.unit.hub_driver import put_lfs
-from tests.unit.mirror_driver import Answer, MirrorDriver, UpstreamHub
+from tests.unit.mirror_driver import Answer, MirrorDriver, UpstreamHub, with_length
 from xetway._native import Hash
 from xetway.errors import StorageFullError
 
@@ -285,6 +286,37 @@ def test_a_cache_without_room_is_final(mirror: MirrorDriver) -> None:
     got = mirror.get(target_of(fetch["url"]), headers=asked, status=413)
     assert got.json == {"error": "the cache is full", "code": "storage_full"}
     assert Full.closed == 1
+
+
+@pytest.mark.parametrize("more", [-1, 1])
+def test_a_file_of_another_length_than_was_told_is_not_planned(
+    mirror: MirrorDriver, upstream: UpstreamHub, more: int
+) -> None:
+    commit, token = mirror.get("/api/models/org/m").json["sha"], token_of(mirror)
+
+    def told() -> Client:
+        return mirror.send("HEAD", f"/org/m/resolve/{commit}/w.bin")
+
+    upstream.meddle = with_length(more)
+    file = told().headers["x-xet-hash"]
+    upstream.meddle = None
+    asked = {"range": f"bytes=0-{len(DATA) + more - 1}"}
+    # Not a 502, which clients repeat: with the length that they were told.
+    refused = mirror.get(f"/v2/reconstructions/{file}", token=token, headers=asked, status=400)
+    assert refused.json["code"] == "upstream_integrity"
+    assert told().headers["content-length"] == str(len(DATA))
+    mirror.get(f"/v2/reconstructions/{file}", token=token)
+
+
+def test_a_file_of_which_two_lengths_were_told_is_not_planned(mirror: MirrorDriver, upstream: UpstreamHub) -> None:
+    upstream.driver.commit(put_lfs("copy.bin", SHA256))
+    upstream.meddle = with_length(1)
+    mirror.send("HEAD", "/org/m/resolve/main/copy.bin")
+    upstream.meddle = None
+    file, token = file_of(mirror), token_of(mirror)
+    refused = mirror.get(f"/v2/reconstructions/{file}", token=token, status=400)
+    assert refused.json["code"] == "upstream_integrity"
+    mirror.get(f"/v2/reconstructions/{file_of(mirror)}", token=token)
 
 
 def test_a_private_repository_gives_no_token_away_offline(

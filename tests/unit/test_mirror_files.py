@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.hub_driver import put, put_lfs
-from tests.unit.mirror_driver import URL, Answer, MirrorDriver, UpstreamHub
+from tests.unit.mirror_driver import URL, Answer, MirrorDriver, UpstreamHub, with_length
 
 DATA = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -220,24 +220,21 @@ def test_a_length_lost_on_the_way_is_not_taken_for_an_empty_file(mirror: MirrorD
     assert mirror.get("/org/m/resolve/main/a.txt").body == b"hello"
 
 
-@pytest.mark.parametrize("length", [4, 6])
+@pytest.mark.parametrize("more", [-1, 1])
+@pytest.mark.parametrize(("name", "content"), [("a.txt", b"hello"), ("w.bin", DATA)])
 def test_a_wrong_length_is_forgotten_when_the_content_has_another(
-    mirror: MirrorDriver, upstream: UpstreamHub, length: int
+    mirror: MirrorDriver, upstream: UpstreamHub, name: str, content: bytes, more: int
 ) -> None:
-    def with_length(method: str, target: str, headers: dict[str, str], answer: Answer) -> Answer:
-        kept = [pair for pair in answer[1] if pair[0] != "content-length"]
-        return answer[0], [*kept, ("content-length", str(length))] if method == "HEAD" else answer[1], *answer[2:]
-
     commit = mirror.get("/api/models/org/m").json["sha"]
-    path = f"/org/m/resolve/{commit}/a.txt"
-    upstream.meddle = with_length
-    for _ in range(2):
-        assert mirror.get(path, status=502).json["code"] == "upstream_integrity"
-    assert upstream.count("HEAD", "/a.txt") == 2
+    path = f"/org/m/resolve/{commit}/{name}"
+    upstream.meddle = with_length(more)
+    for asked in ({}, {"range": "bytes=1-"}):
+        assert mirror.get(path, status=502, headers=asked).json["code"] == "upstream_integrity"
+    assert upstream.count("HEAD", name) == 2
     upstream.meddle = None
     for word in ("miss", "hit"):
         got = mirror.get(path)
-        assert (got.body, got.headers["x-xetway-cache"]) == (b"hello", word)
+        assert (got.body, got.headers["x-xetway-cache"]) == (content, word)
 
 
 def test_a_listing_with_a_wrong_length_does_not_make_its_file_missing(

@@ -124,13 +124,17 @@ def test_it_stops_when_the_client_leaves(mirror: MirrorDriver) -> None:
     assert not client.complete
 
 
-def test_a_wrong_length_ends_it_and_is_asked_for_anew(mirror: MirrorDriver, upstream: UpstreamHub) -> None:
+@pytest.mark.parametrize(("name", "size"), [("a.txt", 5), ("w.bin", len(DATA))])
+def test_a_wrong_length_ends_it_and_is_asked_for_anew(
+    mirror: MirrorDriver, upstream: UpstreamHub, name: str, size: int
+) -> None:
     def listed_longer(method: str, target: str, headers: dict[str, str], answer: Answer) -> Answer:
-        body = answer[2].replace(b'"size":5,', b'"size":6,') if "/tree/" in target else answer[2]
+        right, wrong = (f'"size":{bytes_},'.encode() for bytes_ in (size, size + 1))
+        body = answer[2].replace(right, wrong) if "/tree/" in target else answer[2]
         return answer[0], answer[1], body, answer[3]
 
     upstream.meddle = listed_longer
-    *_, last = prefetch(mirror, include=["a.txt"])
+    *_, last = prefetch(mirror, include=[name])
     assert (last["type"], last["code"]) == ("error", "upstream_integrity")
-    *_, last = prefetch(mirror, include=["a.txt"])
-    assert (last["type"], last["bytes"]) == ("result", len(b"hello"))
+    *_, last = prefetch(mirror, include=[name])
+    assert (last["type"], last["bytes"]) == ("result", size)

@@ -42,26 +42,32 @@ class ContentSource:
         Raises:
             RequestError: `unverifiable_file` (502); what the compiled part raises, before the first byte.
         """
-        info = found.info
-        if info.xet is not None:
-            credentials = self._mirror.tokens.credentials(caller, found.repo, info.commit)
-            stream = await self._mirror.content.open_file(info.xet, start, end, credentials)
-            return pieces_of(stream), proof_of(stream)
+        info, content = found.info, self._mirror.content
         digest = digest_of(info.etag)
-        if digest is None:
-            return await self._unproven(caller, found, start, end)
-        url, headers = self._address(caller, found)
         async with self._in_doubt(found):
-            stream = await self._mirror.content.open_plain(*digest, found.size, start, end, url, headers)
-        return self._plain_pieces(stream, found), proof_of(stream)
+            if info.xet is not None:
+                credentials = self._mirror.tokens.credentials(caller, found.repo, info.commit)
+                stream = await content.open_file(info.xet, found.size, start, end, credentials)
+            elif digest is not None:
+                url, headers = self._address(caller, found)
+                stream = await content.open_plain(*digest, found.size, start, end, url, headers)
+            else:
+                return await self._unproven(caller, found, start, end)
+        return self._pieces(stream, found), proof_of(stream)
 
-    async def hold_plain(self, caller: Caller, found: Found, digest: tuple[Algorithm, bytes], progress: Any) -> None:
-        """Hold all of a file that is not in xorbs; `progress` is given bytes held and bytes in all."""
-        url, headers = self._address(caller, found)
+    async def hold(self, caller: Caller, found: Found, progress: Any) -> None:
+        """Hold all of a file, if it can be proven; `progress` is given bytes held and bytes in all."""
+        info, content = found.info, self._mirror.content
+        digest = digest_of(info.etag)
         async with self._in_doubt(found):
-            await self._mirror.content.prefetch_plain(*digest, found.size, url, headers, progress)
+            if info.xet is not None:
+                credentials = self._mirror.tokens.credentials(caller, found.repo, info.commit)
+                await content.prefetch(info.xet, found.size, credentials, progress)
+            elif digest is not None:
+                url, headers = self._address(caller, found)
+                await content.prefetch_plain(*digest, found.size, url, headers, progress)
 
-    async def _plain_pieces(self, stream: ByteStream, found: Found) -> AsyncGenerator[Piece]:
+    async def _pieces(self, stream: ByteStream, found: Found) -> AsyncGenerator[Piece]:
         async with self._in_doubt(found), aclosing(pieces_of(stream)) as pieces:
             async for piece in pieces:
                 yield piece

@@ -119,6 +119,29 @@ class FileTable:
                 (audience, repo.text, file.commit),
             )
 
+    def forget_content(self, audience: str, repo: RepoKey, file: Hash) -> None:
+        """Forget what was told of all files of this content, and that all files of their commits are known."""
+        same = "audience = ? AND repo = ?"
+        key = (audience, repo.text, bytes(file))
+        with self._storage.write() as tx:
+            if tx is None:
+                return
+            tx.execute(
+                f"DELETE FROM listed WHERE {same} AND commit_id IN "
+                f"(SELECT commit_id FROM files WHERE {same} AND xet = ?)",
+                (audience, repo.text, *key),
+            )
+            tx.execute(f"DELETE FROM files WHERE {same} AND xet = ?", key)
+
+    def sizes(self, audience: str, repo: RepoKey, file: Hash) -> set[int]:
+        """The lengths that were told of files of this content; more than one if the upstream was wrong."""
+        question = (
+            "SELECT DISTINCT size FROM files WHERE audience = ? AND repo = ? AND xet = ? AND view = 'resolve' "
+            "AND size IS NOT NULL"
+        )
+        key = (audience, repo.text, bytes(file))
+        return {row[0] for row in self._storage.read(lambda tx: tx.execute(question, key).fetchall())}
+
     def keep_missing(self, audience: str, repo: RepoKey, view: View, commit: str, path: str) -> None:
         """Keep that a commit has no such file; the oldest of these are forgotten."""
         if len(path) > _LONGEST_MISSING:

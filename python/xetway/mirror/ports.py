@@ -74,8 +74,10 @@ class CredentialsMaker(Protocol):
 class Content(Protocol):
     """The cache of content, and the way to what it lacks."""
 
-    def plan(self, file: Hash, start: int, end: int | None, credentials: Any) -> Awaitable[MirrorPlan | None]:
-        """How bytes [start, end) are put together; None when `start` is past the end."""
+    def plan(
+        self, file: Hash, size: int | None, start: int, end: int | None, credentials: Any
+    ) -> Awaitable[MirrorPlan | None]:
+        """How bytes [start, end) of a file of `size` bytes are put together; None when `start` is past the end."""
         ...
 
     def open_xorb(
@@ -84,8 +86,8 @@ class Content(Protocol):
         """Serialized bytes [start, end) of a xorb that `file` uses."""
         ...
 
-    def open_file(self, file: Hash, start: int, end: int, credentials: Any) -> Awaitable[ByteStream]:
-        """Content bytes [start, end)."""
+    def open_file(self, file: Hash, size: int, start: int, end: int, credentials: Any) -> Awaitable[ByteStream]:
+        """Content bytes [start, end) of a file of `size` bytes."""
         ...
 
     def open_plain(
@@ -102,7 +104,7 @@ class Content(Protocol):
         ...
 
     def prefetch(
-        self, file: Hash, credentials: Any, progress: Callable[[int, int], None] | None = None
+        self, file: Hash, size: int, credentials: Any, progress: Callable[[int, int], None] | None = None
     ) -> Awaitable[None]:
         """Hold all of a file, proven."""
         ...

@@ -20,6 +20,7 @@ from xetway.http.threads import run
 from xetway.mirror.answers import Answered, Question
 from xetway.mirror.callers import Caller
 from xetway.mirror.content_source import ContentSource, digest_of
+from xetway.mirror.file_table import FileInfo
 from xetway.mirror.mirror import Mirror
 from xetway.mirror.names import RepoKey, is_commit, segment
 from xetway.mirror.refusals import Refused, unreachable
@@ -173,22 +174,21 @@ class Prefetch:
     async def _hold(self, path: str) -> None:
         found = await self._mirror.finder.find(self._caller, self._repo, self._commit, path)
         progress = partial(self._from_any_thread, asyncio.get_running_loop(), path)
-        content, info, size = self._mirror.content, found.info, found.size
-        digest = digest_of(info.etag)
-        held = 0
-        if info.xet is not None and size:
-            known = await run(content.known, info.xet)
-            held = 0 if known is None else known[1]
-            self._begin(path, held, size)
-            credentials = self._mirror.tokens.credentials(self._caller, self._repo, self._commit)
-            await content.prefetch(info.xet, credentials, progress)
-        elif digest is not None and size:
-            held, _ = await run(content.known_plain, *digest, size)
-            self._begin(path, held, size)
-            await self._source.hold_plain(self._caller, found, digest, progress)
-        else:
-            self._begin(path, size, size)
+        size = found.size
+        self._begin(path, await run(self._held_of, found.info, size), size)
+        if size:
+            await self._source.hold(self._caller, found, progress)
         self._tell(path, size)
+
+    def _held_of(self, info: FileInfo, size: int) -> int:
+        """Bytes of a file that are held; one that cannot be proven need not be."""
+        content, digest = self._mirror.content, digest_of(info.etag)
+        if info.xet is not None and size:
+            known = content.known(info.xet)
+            return 0 if known is None else known[1]
+        if digest is not None and size:
+            return content.known_plain(*digest, size)[0]
+        return size
 
     def _begin(self, path: str, held: int, size: int) -> None:
         self._held_before[path] = min(held, size)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable
 from xetway._native import Hash
 from xetway.cas.epochs import at_every_epoch
 from xetway.cas.uploads import path_hash
-from xetway.errors import ForbiddenError, NotFoundError, RequestError, XetwayError
+from xetway.errors import ForbiddenError, NotFoundError, RequestError, UpstreamIntegrityError, XetwayError
 from xetway.http.ranges import parse_range
 from xetway.http.request import Request
 from xetway.http.response import AnyResponse, Piece, Response, StreamResponse, empty, json_response
@@ -122,12 +122,18 @@ class MirrorCas:
         if file == Hash.ZERO:
             return _NOTHING, 0
         caller = mirror.callers.again(sealed.hub_token)
-        if not await run(mirror.files.is_granted, sealed.audience, sealed.repo, file):
+        sizes = await run(mirror.files.sizes, sealed.audience, sealed.repo, file)
+        if len(sizes) > 1:
+            raise await self._told_wrongly(sealed, file, f"the upstream told {len(sizes)} lengths of file {file}")
+        if not sizes and not await run(mirror.files.is_granted, sealed.audience, sealed.repo, file):
             key = (sealed.repo, sealed.token, sealed.revision, caller.audience, file)
             await self._flights.run(key, lambda: self._ask_for(sealed, caller, file))
         start, end = await self._wanted(request.header("range"), file)
+        credentials = mirror.tokens.credentials_in(sealed, caller)
         try:
-            planned = await mirror.content.plan(file, start, end, mirror.tokens.credentials_in(sealed, caller))
+            planned = await mirror.content.plan(file, next(iter(sizes), None), start, end, credentials)
+        except UpstreamIntegrityError as error:
+            raise await self._told_wrongly(sealed, file, error.message) from error
         except XetwayError as error:
             raise self._final(error) from error
         if planned is None:
@@ -141,6 +147,14 @@ class MirrorCas:
             )
         _, generation, offset, terms, fetches = planned
         return read_plan((offset, terms, fetches)), generation
+
+    async def _told_wrongly(self, sealed: Sealed, file: Hash, problem: str) -> RequestError:
+        """Forget what was told of a file that has another length; returns what ends the transfer.
+
+        It must not be repeated: the client would go by the length that it was told, and cut the file off.
+        """
+        await run(self._mirror.files.forget_content, sealed.audience, sealed.repo, file)
+        return RequestError(problem, code=UpstreamIntegrityError.code)
 
     async def _ask_for(self, sealed: Sealed, caller: Caller, file: Hash) -> None:
         """Let the upstream's content store decide about a file that it was not seen to show."""

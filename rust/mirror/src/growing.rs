@@ -45,9 +45,9 @@ pub(crate) async fn transfer(
             Err(Error::Cache(CacheError::State { .. })) if tried <= TRIES => {}
             Err(Error::Cache(error @ CacheError::Integrity { .. })) => {
                 add(&shared.counters.integrity_failures, 1);
-                let failing = Arc::clone(entry);
-                let was_shown = blocking(move || failing.spoil()).await??;
-                if was_shown || tried >= TRIES {
+                let (failing, is_last) = (Arc::clone(entry), tried >= TRIES);
+                let was_shown = blocking(move || failing.spoil(is_last)).await??;
+                if was_shown || is_last {
                     return Err(entry.wrong(&error));
                 }
             }

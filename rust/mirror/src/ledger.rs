@@ -135,6 +135,12 @@ impl Ledger {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Let nobody write or look anything up until the return value is dropped.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> impl Sized + '_ {
+        self.lock()
+    }
+
     /// Return what is remembered about a file.
     pub(crate) fn file(&self, file: &Hash) -> Remembered {
         let mut remembered = self.lock().files.get(file).cloned().unwrap_or_default();

@@ -106,6 +106,17 @@ pub(crate) async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send 
         .map_err(|_| Error::Client(ClientError::Cancelled))
 }
 
+fn check_inside(range: &Range<u64>, size: u64) -> Result<()> {
+    if range.start <= range.end && range.end <= size {
+        return Ok(());
+    }
+    Err(Error::RangeOutside {
+        start: range.start,
+        end: range.end,
+        size,
+    })
+}
+
 impl Mirror {
     /// Open a mirror on the folder `root`, which no other may serve from meanwhile. Blocking.
     pub fn open(http: Http, root: &Path, limits: Limits) -> Result<Self> {
@@ -129,18 +140,23 @@ impl Mirror {
 
     /// Plan the reconstruction of `range` of `file`, or of all of it; `None` if it starts past the end.
     ///
-    /// Without credentials only what is held is used: [`Error::NotCached`].
+    /// Without credentials only what is held is used: [`Error::NotCached`]. A file that is said to have another
+    /// `size` is not planned: [`Error::UpstreamIntegrity`].
     pub async fn plan(
         &self,
         file: Hash,
+        size: Option<u64>,
         range: Option<Range<u64>>,
         credentials: Option<Credentials>,
     ) -> Result<Option<Planned>> {
+        let may_ask = credentials.is_some();
+        let state = self.0.file(&file, credentials);
+        if let Some(size) = size {
+            self.0.check_size(&state, size, may_ask).await?;
+        }
         if file == Hash::ZERO {
             return Ok(Some(Planned::default()));
         }
-        let may_ask = credentials.is_some();
-        let state = self.0.file(&file, credentials);
         let planned = self.0.plan_range(&state, range, may_ask).await?;
         Ok(planned.map(|(planned, _)| planned))
     }
@@ -195,22 +211,19 @@ impl Mirror {
         Ok(Stream::xorb(XorbReader::new(reading, entry, bytes), proven))
     }
 
-    /// Read content bytes of a file. Without credentials only what is held is read.
-    pub async fn open_file(&self, file: Hash, range: Range<u64>, credentials: Option<Credentials>) -> Result<Stream> {
+    /// Read content bytes of a file of `size` bytes. Without credentials only what is held is read.
+    pub async fn open_file(
+        &self,
+        file: Hash,
+        size: u64,
+        range: Range<u64>,
+        credentials: Option<Credentials>,
+    ) -> Result<Stream> {
+        check_inside(&range, size)?;
         let shared = &self.0;
         let may_fetch = credentials.is_some();
         let state = shared.file(&file, credentials);
-        let size = match file {
-            Hash::ZERO => 0,
-            _ => shared.file_plan(&state, may_fetch).await?.size,
-        };
-        if range.start > range.end || range.end > size {
-            return Err(Error::RangeOutside {
-                start: range.start,
-                end: range.end,
-                size,
-            });
-        }
+        shared.check_size(&state, size, may_fetch).await?;
         if range.start > 0 {
             state.admit_to_rest()?;
         }
@@ -245,28 +258,24 @@ impl Mirror {
         range: Range<u64>,
         source: Option<PlainSource>,
     ) -> Result<Stream> {
-        if range.start > range.end || range.end > size {
-            return Err(Error::RangeOutside {
-                start: range.start,
-                end: range.end,
-                size,
-            });
-        }
+        check_inside(&range, size)?;
         self.0.read_plain(key, size, range, source).await.map(Stream::plain)
     }
 
-    /// Hold all of a file, proven. `progress` is given content bytes held and bytes in all.
+    /// Hold all of a file of `size` bytes, proven. `progress` is given content bytes held and bytes in all.
     pub async fn prefetch(
         &self,
         file: Hash,
+        size: u64,
         credentials: Option<Credentials>,
         progress: impl Fn(u64, u64) + Send + Sync,
     ) -> Result<()> {
+        let may_fetch = credentials.is_some();
+        let state = self.0.file(&file, credentials);
+        self.0.check_size(&state, size, may_fetch).await?;
         if file == Hash::ZERO {
             return Ok(());
         }
-        let may_fetch = credentials.is_some();
-        let state = self.0.file(&file, credentials);
         hold_file(&self.0, &state, may_fetch, &progress).await
     }
 

@@ -4,6 +4,8 @@
 //! there does not wait for all that lies between: those bytes come from the upstream, unproven.
 
 mod body;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -62,9 +64,28 @@ struct State {
     /// Goes up when wrong bytes were shown.
     generation: u64,
     is_shown: bool,
+    /// When shown bytes were last found wrong (seconds since 1970).
+    spoilt_s: Option<u64>,
 }
 
 impl PlainEntry {
+    fn new(key: PlainKey, file: Arc<PlainFile>, ledger: Ledger) -> Self {
+        let alias = data_hash(key.to_string().as_bytes());
+        let remembered = ledger.file(&alias);
+        Self {
+            key,
+            file,
+            alias,
+            ledger,
+            state: Mutex::new(State {
+                generation: remembered.generation,
+                is_shown: remembered.shown.contains_key(&PLAIN),
+                spoilt_s: remembered.poisoned.get(&PLAIN).copied(),
+                ..State::default()
+            }),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,14 +108,22 @@ impl PlainEntry {
         }
     }
 
-    /// Follow the transfer under way, or start one.
-    fn follow(self: &Arc<Self>, shared: &Arc<Shared>, source: &PlainSource) -> watch::Receiver<Progress> {
+    /// Follow the transfer under way, or start one; not for a reader of an earlier `generation`.
+    fn follow(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        source: &PlainSource,
+        generation: Option<u64>,
+    ) -> Result<watch::Receiver<Progress>> {
         let mut state = self.state();
+        if generation.is_some_and(|generation| generation != state.generation) {
+            return Err(self.changed());
+        }
         if let Some(transfer) = &state.transfer
             && matches!(*transfer.borrow(), Progress::Flying)
             && transfer.has_changed().is_ok()
         {
-            return transfer.clone();
+            return Ok(transfer.clone());
         }
         let (sender, receiver) = watch::channel(Progress::Flying);
         state.transfer = Some(receiver.clone());
@@ -106,14 +135,9 @@ impl PlainEntry {
                 outcome = transfer(&shared, &entry, &source, &sender) => outcome,
                 () = unwatched(&sender) => Err(Error::Client(ClientError::Cancelled)),
             };
-            entry.state().transfer = None;
             sender.send_replace(Progress::Landed(outcome));
         });
-        receiver
-    }
-
-    fn epoch(&self) -> u64 {
-        self.state().epoch
+        Ok(receiver)
     }
 
     /// Note that unproven bytes, read in `epoch`, are about to be shown; false if they must be read again.
@@ -139,13 +163,20 @@ impl PlainEntry {
     }
 
     /// Take note that the content was found wrong; returns whether any of it was shown. Blocking.
-    pub(crate) fn spoil(&self) -> Result<bool> {
+    ///
+    /// If it was, or this was the last try (`is_last`), nobody joins the transfer any more: it fails.
+    pub(crate) fn spoil(&self, is_last: bool) -> Result<bool> {
         let generation = {
             let mut state = self.state();
             state.epoch += 1;
-            if !std::mem::take(&mut state.is_shown) {
+            let was_shown = std::mem::take(&mut state.is_shown);
+            if was_shown || is_last {
+                state.transfer = None;
+            }
+            if !was_shown {
                 return Ok(false);
             }
+            state.spoilt_s = Some(now_s());
             state.generation += 1;
             state.generation
         };
@@ -161,8 +192,9 @@ impl PlainEntry {
 
     /// Whether wrong bytes were shown lately: who goes on now would add to them.
     fn is_refused(&self) -> bool {
-        let found_s = self.ledger.file(&self.alias).poisoned.get(&PLAIN).copied();
-        found_s.is_some_and(|found_s| found_s + REFUSED_S > now_s())
+        self.state()
+            .spoilt_s
+            .is_some_and(|found_s| found_s + REFUSED_S > now_s())
     }
 }
 
@@ -211,7 +243,7 @@ impl PlainReader {
             let proven = file.is_proven();
             let limit = shown_end(&file, proven);
             if self.at < limit.min(self.end) {
-                let epoch = self.entry.epoch();
+                let epoch = self.entry.state().epoch;
                 let (reading, at) = (Arc::clone(&file), self.at);
                 let piece_bytes = usize::try_from(limit.min(self.end) - at)
                     .unwrap_or(usize::MAX)
@@ -231,7 +263,7 @@ impl PlainReader {
                 return Err(not_cached(&self.entry.key));
             };
             waited = true;
-            let mut progress = self.entry.follow(&self.shared, source);
+            let mut progress = self.entry.follow(&self.shared, source, Some(self.generation))?;
             let state = progress.borrow_and_update().clone();
             match state {
                 Progress::Landed(Err(error)) if !error.is_abandoned() => return Err(error),
@@ -288,19 +320,7 @@ impl Plains {
         if let Some(entry) = table.get(&key).and_then(Weak::upgrade) {
             return Ok(entry);
         }
-        let alias = data_hash(key.to_string().as_bytes());
-        let remembered = shared.ledger.file(&alias);
-        let entry = Arc::new(PlainEntry {
-            key,
-            file,
-            alias,
-            ledger: shared.ledger.clone(),
-            state: Mutex::new(State {
-                generation: remembered.generation,
-                is_shown: remembered.shown.contains_key(&PLAIN),
-                ..State::default()
-            }),
-        });
+        let entry = Arc::new(PlainEntry::new(key, file, shared.ledger.clone()));
         table.insert(key, Arc::downgrade(&entry));
         table.retain(|_, entry| entry.strong_count() > 0);
         Ok(entry)
@@ -359,7 +379,7 @@ impl Shared {
             let Some(source) = &source else {
                 return Err(not_cached(&key));
             };
-            let mut following = entry.follow(self, source);
+            let mut following = entry.follow(self, source, None)?;
             let _ = tokio::time::timeout(Duration::from_millis(250), following.changed()).await;
             let state = following.borrow().clone();
             if let Progress::Landed(outcome) = state {

@@ -62,6 +62,30 @@ impl Shared {
         file.plan().ok_or_else(|| not_cached(&file.hash))
     }
 
+    /// Check that a file has the size that it is said to have.
+    ///
+    /// If its plan has another and is not proven, either may be wrong: the plan is asked for again.
+    pub(crate) async fn check_size(&self, file: &Arc<FileState>, size: u64, may_ask: bool) -> Result<()> {
+        let mut planned = 0;
+        if file.hash != Hash::ZERO {
+            let seen = file.addresses.whole_plans();
+            let plan = self.file_plan(file, may_ask).await?;
+            planned = plan.size;
+            if planned != size && !plan.proven && may_ask {
+                self.ask_again(file, seen).await?;
+                planned = self.file_plan(file, may_ask).await?.size;
+            }
+        }
+        if planned == size {
+            return Ok(());
+        }
+        Err(Error::UpstreamIntegrity {
+            what: format!("the length of file {}", file.hash),
+            expected: format!("{size} bytes"),
+            actual: format!("{planned} bytes"),
+        })
+    }
+
     /// Plan `range` of a file; `None` if it starts past the end. Also says whether all chunks are known and proven.
     pub(crate) async fn plan_range(
         &self,

@@ -133,7 +133,7 @@ impl Shared {
     }
 
     /// Ask for the plan of the whole file, unless someone else did since `seen` plans were known.
-    async fn ask_again(&self, file: &Arc<FileState>, seen: u64) -> Result<()> {
+    pub(crate) async fn ask_again(&self, file: &Arc<FileState>, seen: u64) -> Result<()> {
         let _asking = file.planning.lock().await;
         if file.addresses.whole_plans() != seen {
             return Ok(());

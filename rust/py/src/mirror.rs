@@ -104,11 +104,12 @@ impl Mirror {
         })
     }
 
-    #[pyo3(signature = (file, start, end, credentials))]
+    #[pyo3(signature = (file, size, start, end, credentials))]
     fn plan<'py>(
         &self,
         py: Python<'py>,
         file: &Hash,
+        size: Option<u64>,
         start: u64,
         end: Option<u64>,
         credentials: Option<&Credentials>,
@@ -118,7 +119,7 @@ impl Mirror {
             start,
             end: end.unwrap_or(u64::MAX),
         });
-        let work = async move { inner.plan(file, range, credentials).await };
+        let work = async move { inner.plan(file, size, range, credentials).await };
         into_future(py, work, |py, planned| {
             let Some(planned) = planned.or_raise(py)? else {
                 return Ok(py.None());
@@ -150,17 +151,18 @@ impl Mirror {
         into_future(py, work, opened)
     }
 
-    #[pyo3(signature = (file, start, end, credentials))]
+    #[pyo3(signature = (file, size, start, end, credentials))]
     fn open_file<'py>(
         &self,
         py: Python<'py>,
         file: &Hash,
+        size: u64,
         start: u64,
         end: u64,
         credentials: Option<&Credentials>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (inner, file, credentials) = (self.inner()?, file.0, credentials_of(credentials));
-        let work = async move { inner.open_file(file, start..end, credentials).await };
+        let work = async move { inner.open_file(file, size, start..end, credentials).await };
         into_future(py, work, opened)
     }
 
@@ -186,11 +188,12 @@ impl Mirror {
         into_future(py, work, opened)
     }
 
-    #[pyo3(signature = (file, credentials, progress=None))]
+    #[pyo3(signature = (file, size, credentials, progress=None))]
     fn prefetch<'py>(
         &self,
         py: Python<'py>,
         file: &Hash,
+        size: u64,
         credentials: Option<&Credentials>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
@@ -199,7 +202,7 @@ impl Mirror {
         let work = async move {
             let tell = progress.clone();
             let tell = move |held, total| tell.tell([held, total]);
-            let outcome = inner.prefetch(file, credentials, tell).await;
+            let outcome = inner.prefetch(file, size, credentials, tell).await;
             progress.finish();
             outcome
         };

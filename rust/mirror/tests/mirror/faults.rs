@@ -134,7 +134,7 @@ async fn a_fetch_that_nobody_waits_for_ends() {
     let credentials = Some(world.upstream.credentials());
     let mut stream = world
         .mirror
-        .open_file(file.hash, 0..file.size(), credentials)
+        .open_file(file.hash, file.size(), 0..file.size(), credentials)
         .await
         .unwrap();
     let reading = tokio::spawn(async move { stream.next(PIECE_BYTES).await.map(drop) });

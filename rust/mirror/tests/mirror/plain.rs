@@ -12,7 +12,7 @@ use xetway_mirror::{Error, PlainKey, PlainSource};
 
 use crate::content::Random;
 use crate::upstream::{TOKEN, What};
-use crate::world::{World, drain, within};
+use crate::world::{PIECE_BYTES, World, drain, within};
 
 struct Plain {
     bytes: Vec<u8>,
@@ -122,12 +122,31 @@ async fn bytes_far_ahead_are_fetched_as_stubbornly() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_wrong_content_never_ends_well() {
     let (world, plain) = with(900_000).await;
-    world.upstream.fault(What::Flip(100_000), u32::MAX);
-    let error = world.plain(&plain, 0..plain.size()).await.unwrap_err();
+    let permits = Arc::new(Semaphore::new(40));
+    world.upstream.fault(What::Flip(10), u32::MAX);
+    world.upstream.fault(What::Paced(Arc::clone(&permits)), u32::MAX);
+    let open = async || {
+        let source = Some(world.source("moved/file"));
+        let opened = world
+            .mirror
+            .open_plain(plain.key, plain.size(), 0..plain.size(), source);
+        opened.await.unwrap()
+    };
+    let (mut stream, mut late) = (open().await, open().await);
+    // It is wrong, and was shown.
+    let shown = within(stream.next(PIECE_BYTES)).await.unwrap().unwrap();
+    assert!(shown != plain.bytes[..shown.len()]);
+    permits.add_permits(1000);
+    let error = drain(stream).await.unwrap_err();
     assert!(
         ["upstream_integrity", "mirror_content_changed"].contains(&error.code()),
         "{error}"
     );
+    // Who opened it before starts nothing that those who come after would join.
+    let asked = world.upstream.plain_requests.load(Ordering::SeqCst);
+    let refused = within(late.next(PIECE_BYTES)).await.unwrap_err();
+    assert_eq!(refused.code(), "mirror_content_changed");
+    assert_eq!(world.upstream.plain_requests.load(Ordering::SeqCst), asked);
     world.upstream.heal();
     let rest = world.plain(&plain, 400_000..plain.size()).await;
     assert_eq!(rest.unwrap_err().code(), "mirror_content_changed");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use xetway_core::Hash;
 use xetway_core::plan::plan;
 
 use crate::content::{File, Random, Xorb};
@@ -114,4 +115,41 @@ async fn a_xorb_that_is_not_of_the_file_has_to_be_planned() {
     };
     assert!(outcome.is_err());
     assert_eq!(world.upstream.sent(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_size_that_is_not_the_file_s() {
+    let a = Xorb::new(78, 20);
+    let (world, file) = World::with(&[&a]).await;
+    let refused = async |said: u64| {
+        let credentials = || Some(world.upstream.credentials());
+        for hash in [file.hash, Hash::ZERO] {
+            let opened = world.mirror.open_file(hash, said, 0..said, credentials()).await;
+            assert_eq!(opened.unwrap_err().code(), "upstream_integrity");
+            let planned = world.mirror.plan(hash, Some(said), Some(0..said), credentials()).await;
+            assert_eq!(planned.unwrap_err().code(), "upstream_integrity");
+            let held = world.mirror.prefetch(hash, said, credentials(), |_, _| {}).await;
+            assert_eq!(held.unwrap_err().code(), "upstream_integrity");
+        }
+    };
+    refused(file.size() - 1).await;
+    refused(file.size() + 1).await;
+    assert_eq!(world.upstream.sent(), 0);
+    assert!(world.read(&file).await.unwrap() == *file.content);
+    let asked = world.upstream.planned();
+    refused(file.size() - 1).await;
+    assert_eq!(world.upstream.planned(), asked);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_of_another_size_is_asked_for_again() {
+    let (a, b) = (Xorb::new(79, 20), Xorb::new(80, 20));
+    let (world, file) = World::with(&[&a, &b]).await;
+    world.upstream.claim(file.hash, &file.terms[..1]);
+    assert_eq!(world.read(&file).await.unwrap_err().code(), "upstream_integrity");
+    assert_eq!(world.upstream.planned(), 1);
+    assert_eq!(world.read(&file).await.unwrap_err().code(), "upstream_integrity");
+    assert_eq!(world.upstream.planned(), 2);
+    world.upstream.add_file(&file);
+    assert!(world.read(&file).await.unwrap() == *file.content);
 }

@@ -59,7 +59,7 @@ async fn decoded_content_breaks_off_and_must_begin_anew() {
     let credentials = Some(world.upstream.credentials());
     let mut stream = world
         .mirror
-        .open_file(file.hash, 0..file.size(), credentials)
+        .open_file(file.hash, file.size(), 0..file.size(), credentials)
         .await
         .unwrap();
     let mut shown = Vec::new();
@@ -173,7 +173,7 @@ async fn wrong_bytes_that_nobody_saw_are_fetched_again_silently() {
     world.upstream.fault(What::Flip(a.inside(7)), 1);
     let prefetch = world
         .mirror
-        .prefetch(file.hash, Some(world.upstream.credentials()), |_, _| {});
+        .prefetch(file.hash, file.size(), Some(world.upstream.credentials()), |_, _| {});
     within(prefetch).await.unwrap();
     assert_eq!(world.mirror.stats().integrity_failures, 1);
     // Whoever planned before may go on.
@@ -189,7 +189,7 @@ async fn an_upstream_that_stays_wrong_is_given_up_on() {
     world.upstream.fault(What::Flip(a.inside(7)), u32::MAX);
     let prefetch = world
         .mirror
-        .prefetch(file.hash, Some(world.upstream.credentials()), |_, _| {});
+        .prefetch(file.hash, file.size(), Some(world.upstream.credentials()), |_, _| {});
     let error = within(prefetch).await.unwrap_err();
     assert_eq!(error.code(), "upstream_integrity", "{error}");
     assert!(world.upstream.sent() <= 4 * (a.len() + b.len()));
@@ -323,7 +323,7 @@ async fn what_is_proven_is_said_when_a_stream_is_opened() {
     assert!(!open().await.proven());
     let stream = world
         .mirror
-        .open_file(file.hash, 3..edge(&file), credentials())
+        .open_file(file.hash, file.size(), 3..edge(&file), credentials())
         .await
         .unwrap();
     assert!(!stream.proven());
@@ -332,7 +332,7 @@ async fn what_is_proven_is_said_when_a_stream_is_opened() {
     assert!(open().await.proven());
     let stream = world
         .mirror
-        .open_file(file.hash, 3..edge(&file), credentials())
+        .open_file(file.hash, file.size(), 3..edge(&file), credentials())
         .await
         .unwrap();
     assert!(stream.proven());

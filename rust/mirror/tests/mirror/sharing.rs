@@ -147,12 +147,12 @@ async fn a_reader_that_leaves_does_not_disturb_the_others() {
     let credentials = || Some(world.upstream.credentials());
     let mut leaver = world
         .mirror
-        .open_file(file.hash, 0..file.size(), credentials())
+        .open_file(file.hash, file.size(), 0..file.size(), credentials())
         .await
         .unwrap();
     let stayer = world
         .mirror
-        .open_file(file.hash, 0..file.size(), credentials())
+        .open_file(file.hash, file.size(), 0..file.size(), credentials())
         .await
         .unwrap();
     {
@@ -219,7 +219,7 @@ async fn prefetch_holds_everything_proven() {
     };
     let work = world
         .mirror
-        .prefetch(file.hash, Some(world.upstream.credentials()), progress);
+        .prefetch(file.hash, file.size(), Some(world.upstream.credentials()), progress);
     within(work).await.unwrap();
     let seen = seen.lock().unwrap().clone();
     assert_eq!(seen.last(), Some(&(file.size(), file.size())));
@@ -227,7 +227,11 @@ async fn prefetch_holds_everything_proven() {
     let known = world.mirror.known(&file.hash).unwrap().unwrap();
     assert_eq!((known.held_bytes, known.proven), (file.size(), true));
     assert_eq!(world.upstream.sent(), a.len() + b.len());
-    let stream = world.mirror.open_file(file.hash, 0..file.size(), None).await.unwrap();
+    let stream = world
+        .mirror
+        .open_file(file.hash, file.size(), 0..file.size(), None)
+        .await
+        .unwrap();
     assert!(stream.proven());
     assert!(drain(stream).await.unwrap() == *file.content);
 }

@@ -103,7 +103,7 @@ impl World {
 
     pub async fn plan(&self, file: &File, range: Option<Range<u64>>) -> Result<Option<Planned>, Error> {
         self.mirror
-            .plan(file.hash, range, Some(self.upstream.credentials()))
+            .plan(file.hash, None, range, Some(self.upstream.credentials()))
             .await
     }
 
@@ -115,7 +115,10 @@ impl World {
     pub async fn read_range(&self, file: &File, range: Range<u64>) -> Result<Vec<u8>, Error> {
         let credentials = Some(self.upstream.credentials());
         let length = range.end - range.start;
-        let stream = self.mirror.open_file(file.hash, range, credentials).await?;
+        let stream = self
+            .mirror
+            .open_file(file.hash, file.size(), range, credentials)
+            .await?;
         assert_eq!(stream.remaining(), length);
         drain(stream).await
     }
