@@ -7,9 +7,7 @@ import json
 import os
 import signal
 import subprocess
-import threading
 import time
-from concurrent.futures import CancelledError
 from types import SimpleNamespace
 
 import msgspec

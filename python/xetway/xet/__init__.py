@@ -1,7 +1,8 @@
 """The Xet codec as a library: chunks, hashes, xorbs, shards and reconstruction plans.
 
-Values and bytes only: no network, and no files but those that `hash_file` and `hash_files` read and those of a `Store`. The
-work is done in `xetway._native` with the interpreter lock released. Source: draft-denis-xet-03, and where the
+Values and bytes only: no network, and no files but those that `hash_file` and `hash_files` read, and
+those of a `Store`. The work is done in `xetway._native` with the interpreter lock released. Source:
+draft-denis-xet-03, and where the
 deployed `hf_xet` 1.8.0 differs from it, `hf_xet`.
 """
 
