@@ -113,19 +113,24 @@ def test_each_stage_alone(source, tmp_path, stage):
     ("decompress", "_decompress_all", []),
     ("hash", "_hash_in_pieces", xetway.Hash.ZERO),
     ("publish", "_hash_in_pieces", xetway.Hash.ZERO),
-    ("reconstruct", "rebuild", None),
 ])  # fmt: skip
 def test_wrong_answer_is_not_timed(source, tmp_path, monkeypatch, stage, name, wrong):
-    def give(*arguments):
-        if name == "rebuild":
-            arguments[2].write_bytes(bytes(source.size))
-        return wrong
-
-    monkeypatch.setattr(stages, name, give)
+    monkeypatch.setattr(stages, name, lambda *_: wrong)
     measured = InMemory(source, [stage]) if stage in MEMORY_STAGES else InFiles(source, [stage], tmp_path)
     with pytest.raises(IntegrityError, match=f"{stage} gave another answer") as raised:
         measured.run(Crew(1), check=True)
     assert raised.value.code == "bench_check"
+    assert os.listdir(tmp_path) == ["content"]
+
+
+def test_wrong_bytes_are_not_timed(source, tmp_path, monkeypatch):
+    class Wrong(xetway.Store):
+        def reconstruct(self, file, path):
+            path.write_bytes(bytes(source.size))
+
+    monkeypatch.setattr(stages, "Store", Wrong)
+    with pytest.raises(IntegrityError, match="reconstruct gave another answer"):
+        InFiles(source, ["reconstruct"], tmp_path).run(Crew(1), check=True)
     assert os.listdir(tmp_path) == ["content"]
 
 
