@@ -16,7 +16,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from record import GIB, MIB, child, circumstances, cpu_seconds, median, own_cost, table, write
+from record import GIB, MIB, child, circumstances, cpu_seconds, median, own_cost, table, warm_memory, write
 from server_process import ServerProcess, client_environment, create_token, program
 from weights import write_weights
 
@@ -87,6 +87,7 @@ def measure(root: Path, size_mib: int, rounds: int) -> dict[str, Any]:
                     "size": size,
                     "path": str(target),
                 }
+                warm_memory(4 * size)
                 before = cpu_seconds(server.pids())
                 result = child(
                     __file__, name, json.dumps(task), env=client_environment(root / f"user-{name}", server.url)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from record import GIB, MIB, child, circumstances, cpu_seconds, median, own_cost, table, write
+from record import GIB, MIB, child, circumstances, cpu_seconds, median, own_cost, table, warm_memory, write
 from server_process import ServerProcess, client_environment, create_token, program
 from weights import write_weights
 
@@ -61,6 +61,7 @@ def download(root: Path, url: str, busy: list[ServerProcess], expected: str | No
     """One download by the real client, and what the servers spent on it."""
     target = root / "got"
     shutil.rmtree(root / "user", ignore_errors=True)
+    warm_memory(4 * size)
     before = [cpu_seconds(one.pids()) for one in busy]
     result = child(__file__, str(target), env=client_environment(root / "user", url))
     result["server_cpu_s_per_gib"] = sum(

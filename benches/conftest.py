@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -18,7 +17,7 @@ _HOME = tempfile.mkdtemp(prefix="xetway-bench-home-")
 os.environ |= {"HF_HOME": _HOME, "HF_XET_TELEMETRY_ENABLED": "0"}
 
 from contest import Contest, Side  # noqa: E402
-from record import MIB, circumstances, write  # noqa: E402
+from record import MIB, circumstances, command, write  # noqa: E402
 from tables import contests_text  # noqa: E402
 
 from xetway.bench.corpora import CORPORA, write_corpus  # noqa: E402
@@ -48,7 +47,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     kept = session.config.stash[_KEPT]
     if kept and exitstatus == 0:
         around = circumstances("hf_xet", "blake3", "lz4", "numpy", *(["fastcdc"] if find_spec("fastcdc") else []))
-        around["command"] = " ".join(["python -m pytest", *sys.argv[1:]])
+        around["command"] = command("python -m pytest")
         data = {"rounds": session.config.getoption("--rounds"), "contests": kept}
         title = "The codec and the store, beside their peers"
         write("codec", title, around, data, contests_text(kept), folder=session.config.getoption("--results"))

@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from record import median
+from record import MIB, median, warm_memory
 
 from xetway.bench.timing import Sample, Stopwatch, median_ratio
 
 OURS = "xetway"
+_LARGE_BYTES = 512 * MIB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +22,16 @@ class Side:
     prepare: Callable[[], Any] = lambda: None
     clear: Callable[[Any], None] = lambda _: None
 
-    def once(self) -> tuple[Any, Sample]:
-        made = self.prepare()
+    def once(self, used_bytes: int = 0) -> tuple[Any, Sample]:
+        """Do the work one time, which takes memory of about `used_bytes`."""
+        made = self.prepared(used_bytes)
         answer, sample = self.timed(made)
         self.clear(made)
         return answer, sample
+
+    def prepared(self, used_bytes: int) -> Any:
+        warm_memory(used_bytes)
+        return self.prepare()
 
     def timed(self, made: Any) -> tuple[Any, Sample]:
         watch = Stopwatch()
@@ -49,6 +55,7 @@ class Contest:
         self, benchmark: Any, rounds: int, sides: Mapping[str, Side], same: Callable[[Any], Any] = lambda answer: answer
     ) -> None:
         """Time the sides in turn; `same(answer)` is what must be equal for all of them."""
+        used_bytes = 4 * self.amount if self.unit == "bytes" and self.amount >= _LARGE_BYTES else 0
         answers = {name: same(side.once()[0]) for name, side in sides.items()}
         assert all(answer == answers[OURS] for answer in answers.values()), f"{self.work}: the answers differ"
         self.samples = {name: [] for name in sides}
@@ -57,8 +64,8 @@ class Contest:
         def peers() -> tuple[tuple[Any], dict[str, Any]]:
             for name in sides:
                 if name != OURS:
-                    self.samples[name].append(sides[name].once()[1])
-            return (ours.prepare(),), {}
+                    self.samples[name].append(sides[name].once(used_bytes)[1])
+            return (ours.prepared(used_bytes),), {}
 
         def own(made: Any) -> None:
             self.samples[OURS].append(ours.timed(made)[1])

@@ -42,8 +42,26 @@ def circumstances(*packages: str) -> dict[str, Any]:
             "xetway": xetway.__version__,
             **{name: importlib.metadata.version(name) for name in packages},
         },
-        "command": " ".join(["python", f"benches/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        "command": command("python", f"benches/{Path(sys.argv[0]).name}"),
     }
+
+
+def command(*program: str) -> str:
+    """What to type for the same run, with the place of temporary files where one was named."""
+    place = [f"TMPDIR={os.environ['TMPDIR']}"] if "TMPDIR" in os.environ else []
+    return " ".join([*place, *program, *sys.argv[1:]])
+
+
+def warm_memory(size: int) -> None:
+    """Use so many bytes of memory for a moment, at most 4 GiB.
+
+    The host of a virtual machine takes free memory back, and who uses it next waits for it.
+    """
+    if not size:
+        return
+    size = min(size, 4 * GIB)
+    touch = f"memory = bytearray({size})\nfor at in range(0, {size}, 4096): memory[at] = 1"
+    subprocess.run([sys.executable, "-c", touch], check=True)
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
