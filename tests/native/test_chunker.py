@@ -130,6 +130,7 @@ def test_many_files_in_one_call(tmp_path):
         file.truncate(9_000_000)
     assert xetway.hash_files(iter(paths)) == [xetway.hash_file(str(path)) for path in paths]
     assert xetway.hash_files([]) == []
+    assert xetway.hash_files(paths[:3] * 1000) == xetway.hash_files(paths[:3]) * 1000
     for wrong in (tmp_path / "missing", tmp_path):
         with pytest.raises(OSError, match="directory" if os.name == "posix" else "") as caught:
             xetway.hash_files([paths[1], wrong, paths[2]])

@@ -152,3 +152,28 @@ def test_what_a_killed_writer_left_goes(tmp_path):
     leftover.write_bytes(b"part of a xorb")
     xetway.Store(tmp_path)
     assert not leftover.exists()
+
+
+FORKS_BESIDE_A_THREAD = """
+import os, signal, sys, threading
+import xetway
+path = sys.argv[1]
+xetway.hash_file(path)
+for _ in range(100):
+    thread = threading.Thread(target=lambda: [xetway.hash_file(path) for _ in range(5)])
+    thread.start()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        xetway.hash_file(path)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_fork_has_threads_whatever_the_others_were_doing(tmp_path):
+    path = tmp_path / "content"
+    path.write_bytes(bytes(600_000))
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS_BESIDE_A_THREAD, path], check=True)

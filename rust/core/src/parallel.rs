@@ -1,4 +1,4 @@
-//! The chunks of one content and their hashes, on all threads of the current rayon pool.
+//! The chunks of one content and their hashes, on all threads of a pool.
 //!
 //! Exact: the positions where the gear hash allows a cut depend on the 64 bytes before them, so
 //! each block is searched on its own. The size rules are applied from block to block as soon as
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rayon::Scope;
+use rayon::{Scope, ThreadPool};
 
 use crate::MAX_CHUNK_BYTES;
 use crate::cuts::{self, Cuts};
@@ -25,6 +25,9 @@ pub const LOADED_BYTES: usize = BLOCK_BYTES + WINDOW_BYTES;
 /// Less content is one block, which one thread does best.
 pub const MIN_PARALLEL_BYTES: usize = BLOCK_BYTES;
 
+/// A thread looks for the work of others after so many blocks on average.
+pub const ROUND_BLOCKS: u64 = 64;
+
 /// Tasks for each thread of the pool: one it works on, one whose block waits for its turn.
 const TASKS_PER_THREAD: usize = 2;
 
@@ -32,7 +35,7 @@ const TASKS_PER_THREAD: usize = 2;
 const _: () = assert!(MAX_CHUNK_BYTES <= BLOCK_BYTES);
 
 /// Cut `data` into chunks; returns the hash and length of each, in order.
-pub fn hash_chunks(data: &[u8]) -> Vec<(Hash, usize)> {
+pub fn hash_chunks(pool: &ThreadPool, data: &[u8]) -> Vec<(Hash, usize)> {
     let mut chunks = Vec::with_capacity(data.len() / crate::TARGET_CHUNK_BYTES + 1);
     let load = |index: u64| {
         let start =
@@ -40,7 +43,7 @@ pub fn hash_chunks(data: &[u8]) -> Vec<(Hash, usize)> {
         let end = data.len().min(start.saturating_add(LOADED_BYTES));
         Ok::<_, Infallible>(data.get(start..end).unwrap_or_default())
     };
-    match hash_blocks(load, |hash, bytes| chunks.push((hash, bytes))) {
+    match hash_blocks(pool, load, |hash, bytes| chunks.push((hash, bytes))) {
         Ok(()) => chunks,
     }
 }
@@ -50,7 +53,9 @@ pub fn hash_chunks(data: &[u8]) -> Vec<(Hash, usize)> {
 /// `load` returns up to [`LOADED_BYTES`] from [`BLOCK_BYTES`] times the index on; the content ends
 /// in the first block with fewer. It is called on many threads, also for blocks beyond the end,
 /// and its first error ends the work. In memory are at most four blocks for each thread of the pool, and one.
+/// Called from outside the pool, it lets others have their turn every [`ROUND_BLOCKS`].
 pub fn hash_blocks<B, E>(
+    pool: &ThreadPool,
     load: impl Fn(u64) -> Result<B, E> + Sync,
     emit: impl FnMut(Hash, usize) + Send,
 ) -> Result<(), E>
@@ -62,6 +67,7 @@ where
         load,
         state: Mutex::new(State {
             next: 0,
+            stop: 0,
             outcome: Ok(()),
             ended: false,
             searched: BTreeMap::new(),
@@ -74,11 +80,14 @@ where
             emit,
         }),
     };
-    rayon::scope(|scope| {
-        for _ in 0..rayon::current_num_threads() * TASKS_PER_THREAD {
-            scope.spawn(|scope| work.go_on(scope, None));
-        }
-    });
+    let threads = pool.current_num_threads();
+    while work.state().begin_round(threads) {
+        pool.in_place_scope(|scope| {
+            for _ in 0..threads * TASKS_PER_THREAD {
+                scope.spawn(|scope| work.go_on(scope, None));
+            }
+        });
+    }
     work.state.into_inner().unwrap_or_else(PoisonError::into_inner).outcome
 }
 
@@ -168,6 +177,8 @@ impl<B: AsRef<[u8]>> Job<B> {
 struct State<B, E, F> {
     /// The block to load next.
     next: u64,
+    /// Where the round ends.
+    stop: u64,
     outcome: Result<(), E>,
     /// Nothing more is loaded: the end was seen, or an error.
     ended: bool,
@@ -187,9 +198,15 @@ struct State<B, E, F> {
 }
 
 impl<B: AsRef<[u8]>, E, F: FnMut(Hash, usize)> State<B, E, F> {
+    /// Allow more blocks to be loaded; false if there are no more.
+    const fn begin_round(&mut self, threads: usize) -> bool {
+        self.stop = self.next.saturating_add(ROUND_BLOCKS.saturating_mul(threads as u64));
+        !self.ended
+    }
+
     /// Return the index of a block to load.
     const fn claim(&mut self) -> Option<u64> {
-        if self.ended {
+        if self.ended || self.next >= self.stop {
             return None;
         }
         self.next += 1;

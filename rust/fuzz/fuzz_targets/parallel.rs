@@ -49,7 +49,7 @@ fuzz_target!(|input: (u32, u32, Vec<(u16, bool)>, &[u8])| {
     assert_eq!(ends, wanted);
 
     let mut start = 0;
-    let chunks = POOL.install(|| parallel::hash_chunks(&data));
+    let chunks = parallel::hash_chunks(&POOL, &data);
     assert_eq!(chunks.len(), wanted.len());
     for ((hash, bytes), end) in chunks.into_iter().zip(wanted) {
         assert_eq!(start + bytes, end as usize);

@@ -32,7 +32,7 @@ fn hash_chunks(py: Python<'_>, data: Bytes) -> Vec<(Hash, usize)> {
         let data = data.as_slice();
         let pool = (data.len() >= MIN_PARALLEL_BYTES).then(xetway_pool::pool).flatten();
         match pool {
-            Some(pool) => pool.install(|| parallel::hash_chunks(data)),
+            Some(pool) => parallel::hash_chunks(&pool, data),
             None => chunker::chunks(data)
                 .map(|chunk| (chunk_hash(chunk), chunk.len()))
                 .collect(),

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rayon::ThreadPool;
 use rayon::prelude::*;
 use xetway_core::Hash;
 use xetway_core::hash::chunk_hash;
@@ -16,6 +17,9 @@ use crate::positioned;
 
 /// Of several files, those up to this size are hashed side by side, each on one thread.
 const MAX_SIDE_BY_SIDE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Each thread looks for the work of others after so much of small files.
+const ROUND_BYTES: u64 = 32 * 1024 * 1024;
 
 /// What is read at a time on one thread: the whole file if it is not larger than the second.
 const MIN_READ_BYTES: usize = 64 * 1024;
@@ -32,7 +36,7 @@ pub fn hash_file(path: &Path) -> io::Result<(Hash, u64)> {
         .then(xetway_pool::pool)
         .flatten();
     match pool {
-        Some(pool) => pool.install(|| hash_in_blocks(&file)),
+        Some(pool) => hash_in_blocks(&pool, &file),
         None => hash_in_order(file, metadata.len()),
     }
 }
@@ -42,24 +46,42 @@ pub fn hash_file(path: &Path) -> io::Result<(Hash, u64)> {
 /// Small files are hashed side by side, large ones one after the other, each on all threads.
 pub fn hash_files(paths: &[PathBuf]) -> Result<Vec<(Hash, u64)>, (usize, io::Error)> {
     let small = paths.iter().enumerate().map(|(index, path)| match path.metadata() {
-        Ok(metadata) => Ok(metadata.is_file() && metadata.len() <= MAX_SIDE_BY_SIDE_BYTES),
+        Ok(metadata) => Ok(Some(metadata.len()).filter(|bytes| metadata.is_file() && *bytes <= MAX_SIDE_BY_SIDE_BYTES)),
         Err(error) => Err((index, error)),
     });
-    let small: Vec<bool> = small.collect::<Result<_, _>>()?;
-    let side_by_side = || {
-        paths
-            .par_iter()
-            .zip(&small)
-            .map(|(path, small)| small.then(|| hash_alone(path)))
-    };
-    let hashes: Vec<Option<io::Result<(Hash, u64)>>> = match xetway_pool::pool() {
-        Some(pool) => pool.install(|| side_by_side().collect()),
-        None => paths.iter().map(|_| None).collect(),
-    };
+    let small: Vec<Option<u64>> = small.collect::<Result<_, _>>()?;
+    let pool = xetway_pool::pool();
+    let mut hashes = Vec::with_capacity(paths.len());
+    while let Some(rest) = small.get(hashes.len()..).filter(|rest| !rest.is_empty()) {
+        let Some(pool) = &pool else {
+            hashes.resize_with(paths.len(), || None);
+            break;
+        };
+        let count = round(rest, ROUND_BYTES.saturating_mul(pool.current_num_threads() as u64));
+        let files = paths
+            .iter()
+            .skip(hashes.len())
+            .zip(rest)
+            .take(count)
+            .collect::<Vec<_>>();
+        let side_by_side = files.par_iter().map(|(path, small)| small.map(|_| hash_alone(path)));
+        hashes.append(&mut pool.install(|| side_by_side.collect::<Vec<_>>()));
+    }
     let files = paths.iter().zip(hashes).enumerate();
     let hashes =
         files.map(|(index, (path, known))| known.unwrap_or_else(|| hash_file(path)).map_err(|error| (index, error)));
     hashes.collect()
+}
+
+/// How many of the next files to hash before others have their turn.
+fn round(files: &[Option<u64>], bytes: u64) -> usize {
+    let mut taken = 0_u64;
+    let fits = |file: &&Option<u64>| {
+        let fits = taken < bytes;
+        taken = taken.saturating_add(file.unwrap_or_default().max(MIN_READ_BYTES as u64));
+        fits
+    };
+    files.iter().take_while(fits).count()
 }
 
 /// Hash the file at `path` on this thread.
@@ -94,13 +116,13 @@ fn hash_in_order(mut file: File, expected: u64) -> io::Result<(Hash, u64)> {
     Ok((merkle.file_hash(), size))
 }
 
-/// Read `file` block by block on all threads of the current pool.
-fn hash_in_blocks(file: &File) -> io::Result<(Hash, u64)> {
+/// Read `file` block by block on all threads of `pool`.
+fn hash_in_blocks(pool: &ThreadPool, file: &File) -> io::Result<(Hash, u64)> {
     let buffers = Buffers::default();
     let mut merkle = MerkleHasher::new();
     let mut size = 0_u64;
     let load = |index: u64| buffers.read(file, index.saturating_mul(BLOCK_BYTES as u64));
-    hash_blocks(load, |hash, bytes| {
+    hash_blocks(pool, load, |hash, bytes| {
         size = size.saturating_add(bytes as u64);
         merkle.push(hash, bytes as u64);
     })?;
@@ -145,5 +167,17 @@ impl AsRef<[u8]> for Block<'_> {
 impl Drop for Block<'_> {
     fn drop(&mut self) {
         self.home.unused().push(std::mem::take(&mut self.buffer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_is_some_bytes_or_files() {
+        let files = [Some(70_000), None, Some(200_000), Some(0), Some(1)];
+        let taken = [0, 1, 70_001, 200_000, 400_000, 1_000_000].map(|bytes| round(&files, bytes));
+        assert_eq!(taken, [0, 1, 2, 3, 4, 5]);
     }
 }

@@ -7,7 +7,7 @@ use xetway_core::plan::check_term;
 use xetway_core::shard::Term;
 
 use crate::error::{Error, Result};
-use crate::scratch::{Run, Scratch, front};
+use crate::scratch::{Run, Scratch, front, larger};
 use crate::store::Shared;
 use crate::xorb_file::XorbFile;
 
@@ -123,9 +123,7 @@ impl ContentReader {
             return Err(BROKEN);
         };
         let Scratch { stored, raw, decoder } = scratch;
-        let run = Run::choose(file, self.chunk, term.end, max_bytes, |_, _, raw_bytes| {
-            u64::from(raw_bytes)
-        })?;
+        let run = Run::choose(file, self.chunk, term.end, max_bytes, larger)?;
         let stored = run.read(file, stored)?;
         let mut done = 0;
         for chunk in run.chunks(file, stored) {

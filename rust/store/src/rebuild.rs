@@ -13,12 +13,12 @@ use xetway_core::plan::check_term;
 use xetway_core::shard::Term;
 
 use crate::error::{Error, Result};
-use crate::scratch::{Run, Scratch};
+use crate::scratch::{Run, Scratch, larger};
 use crate::store::{Shared, XorbStore};
 use crate::target::{Pen, Target};
 use crate::xorb_file::XorbFile;
 
-/// Raw bytes that a thread takes at a time.
+/// What a thread takes at a time.
 const RUN_BYTES: usize = 1024 * 1024;
 /// More threads than this wait for each other's writes to the one file.
 const MAX_THREADS: usize = 16;
@@ -144,7 +144,7 @@ impl<'a> Runs<'a> {
                 None => return Ok(None),
             },
         };
-        let run = Run::choose(&xorb, first, end, RUN_BYTES, |_, _, raw_bytes| u64::from(raw_bytes))?;
+        let run = Run::choose(&xorb, first, end, RUN_BYTES, larger)?;
         let raw_start = |index: u32| u64::from(xorb.meta().raw_start(index as usize).unwrap_or_default());
         let piece = Piece {
             xorb: Arc::clone(&xorb),

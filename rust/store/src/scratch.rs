@@ -2,6 +2,7 @@
 
 pub(crate) use xetway_core::buffer::front;
 use xetway_core::codec::Decoder;
+use xetway_core::xorb::ChunkHeader;
 
 use crate::error::Result;
 use crate::xorb_file::XorbFile;
@@ -74,4 +75,10 @@ impl Run {
             Ok((index, bytes))
         })
     }
+}
+
+/// What a chunk takes in memory: its content, or its payload should someone have made that larger.
+pub(crate) fn larger(start: u64, end: u64, raw_bytes: u32) -> u64 {
+    let stored = end.saturating_sub(start);
+    stored.saturating_sub(ChunkHeader::BYTES as u64).max(raw_bytes.into())
 }

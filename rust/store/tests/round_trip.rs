@@ -5,10 +5,12 @@ mod samples;
 
 use samples::{Sample, drain, mixture, noise, whole, xorb_of};
 use xetway_core::codec::Scheme;
-use xetway_core::hash::verification_hash;
+use xetway_core::hash::{chunk_hash, verification_hash};
+use xetway_core::merkle::MerkleHasher;
 use xetway_core::shard::{Term, parse};
+use xetway_core::xorb::{ChunkHeader, XorbMeta};
 use xetway_core::{Hash, chunker, merkle};
-use xetway_store::{Error, hash_file};
+use xetway_store::{Error, PieceReader, Scratch, hash_file};
 
 fn code(error: Error) -> &'static str {
     match error {
@@ -260,4 +262,38 @@ fn a_deduplication_answer_lists_what_is_stored() {
     );
     let footer = shard.footer.unwrap();
     assert_eq!((footer.key, footer.created_s, footer.expiry_s), (key, 100, 200));
+}
+
+/// 40 chunks of one byte each, stored in 200,000: what is read at a time counts the stored bytes.
+#[test]
+fn payloads_larger_than_their_chunks_are_read_a_few_at_a_time() {
+    let header = ChunkHeader {
+        scheme: Scheme::Lz4,
+        compressed_bytes: 200_000,
+        raw_bytes: 1,
+    };
+    let start = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
+    let empty = [0, 0, 0, 0x80].repeat((200_000 - start.len() - 9) / 4);
+    let (mut data, mut chunks, mut merkle) = (Vec::new(), Vec::new(), MerkleHasher::new());
+    for byte in 0..40 {
+        let before = data.len();
+        for part in [
+            &header.to_bytes()[..],
+            &start,
+            &empty,
+            &[1, 0, 0, 0x80, byte, 0, 0, 0, 0],
+        ] {
+            data.extend_from_slice(part);
+        }
+        let hash = chunk_hash(&[byte]);
+        chunks.push((hash, 1, (data.len() - before) as u32));
+        merkle.push(hash, 1);
+    }
+    let meta = XorbMeta::new(merkle.root(), chunks).unwrap();
+    let sample = Sample::new();
+    sample.put(&meta.hash(), &data);
+    let mut reader = sample.store.open_file(vec![whole(&meta)], 0, 40).unwrap();
+    let mut scratch = Scratch::default();
+    let piece = reader.next(1_000_000, &mut scratch).unwrap();
+    assert_eq!(piece, [0, 1, 2, 3, 4]);
 }
