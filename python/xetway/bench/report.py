@@ -44,7 +44,7 @@ def show(report: Report, console: Console) -> None:
             f"\n{machine.cpu} ({' '.join(machine.flags)}), {cores}{memory}; {machine.system}; "
             f"{machine.python}; xetway {machine.xetway}\n"
             f"Medians of {count(report.rounds, 'round')}, from the slowest to the quickest; GB are 10^9 bytes; "
-            "CPU time is that of all threads."
+            "CPU time is that of all threads. A caller of hash, publish or reconstruct has all cores."
         )
     )
 

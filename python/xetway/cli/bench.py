@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--corpus", metavar="NAMES", help="random, zeros, text, bf16, f32, elf, compressed or all.  [bf16]")
 @click.option("--size", default="256MiB", show_default=True, metavar="SIZE", help="How much of each corpus to make.")
 @click.option("--only", default="all", show_default=True, metavar="STAGES", help="Stages, with commas between them.")
-@click.option("--threads", metavar="N[,N...]", help="Threads, each with a part of the data.  [1 and all cores]")
+@click.option("--threads", metavar="N[,N...]", help="Callers at once, each with a part.  [1 and all cores]")
 @click.option("--rounds", type=click.IntRange(1, 1000), default=3, show_default=True, help="Timed runs of each.")
 @click.option("--tmp-dir", metavar="DIR", help="Where to put temporary files.  [the system's]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")

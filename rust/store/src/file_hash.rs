@@ -12,7 +12,7 @@ use xetway_core::hash::chunk_hash;
 use xetway_core::merkle::MerkleHasher;
 use xetway_core::parallel::{BLOCK_BYTES, LOADED_BYTES, MIN_PARALLEL_BYTES, hash_blocks};
 
-use crate::content::ChunkSplitter;
+use crate::cutter::Cutter;
 use crate::positioned;
 
 /// Of several files, those up to this size are hashed side by side, each on one thread.
@@ -95,13 +95,10 @@ fn hash_alone(path: &Path) -> io::Result<(Hash, u64)> {
 fn hash_in_order(mut file: File, expected: u64) -> io::Result<(Hash, u64)> {
     let wanted = usize::try_from(expected).unwrap_or(usize::MAX).saturating_add(1);
     let mut buffer = vec![0; wanted.clamp(MIN_READ_BYTES, MAX_READ_BYTES)];
-    let mut splitter = ChunkSplitter::default();
+    let mut cutter = Cutter::default();
     let mut merkle = MerkleHasher::new();
     let mut size = 0_u64;
-    let mut add = |chunk: &[u8]| -> io::Result<()> {
-        merkle.push(chunk_hash(chunk), chunk.len() as u64);
-        Ok(())
-    };
+    let mut add = |chunk: &[u8]| merkle.push(chunk_hash(chunk), chunk.len() as u64);
     loop {
         let count = match file.read(&mut buffer) {
             Ok(0) => break,
@@ -110,9 +107,13 @@ fn hash_in_order(mut file: File, expected: u64) -> io::Result<(Hash, u64)> {
             Err(error) => return Err(error),
         };
         size = size.saturating_add(count as u64);
-        splitter.push(buffer.get(..count).unwrap_or_default(), &mut add)?;
+        for chunk in cutter.cut(buffer.get(..count).unwrap_or_default()) {
+            add(chunk.bytes);
+        }
     }
-    splitter.finish(&mut add)?;
+    if let Some(last) = cutter.finish() {
+        add(last.bytes);
+    }
     Ok((merkle.file_hash(), size))
 }
 

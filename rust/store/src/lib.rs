@@ -17,7 +17,6 @@
 )]
 
 mod check;
-mod content;
 mod cutter;
 mod dedup;
 mod encoding;
