@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 
@@ -77,7 +78,7 @@ async def run_script(body, url):
     return json.loads(out)
 
 
-@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="the system has no fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_fork_has_connections_of_its_own():
     async def main():
         async with serving(hello) as server:
@@ -86,7 +87,7 @@ def test_a_fork_has_connections_of_its_own():
     assert asyncio.run(main()) == ([200, 200, 1, 200, 2], 3)
 
 
-@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="the system has no fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_fork_that_asks_nothing_ends_well():
     async def main():
         async with serving(hello) as server:

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use xetway_core::Error as FormatError;
+use xetway_core::buffer::front;
 use xetway_core::plan::check_term;
 use xetway_core::shard::Term;
 
 use crate::error::{Error, Result};
-use crate::scratch::{Run, Scratch, front, larger};
+use crate::scratch::{Run, Scratch, larger};
 use crate::store::Shared;
 use crate::xorb_file::XorbFile;
 

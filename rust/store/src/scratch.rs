@@ -1,6 +1,6 @@
 //! What readers work in, apart from what they are: one per thread serves any number of them.
 
-pub(crate) use xetway_core::buffer::front;
+use xetway_core::buffer::front;
 use xetway_core::codec::Decoder;
 use xetway_core::xorb::ChunkHeader;
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use xetway_core::buffer::front;
 use xetway_core::codec::{Decoder, Scheme};
 use xetway_core::hash::chunk_hash;
 use xetway_core::xorb::{ChunkHeader, ChunkMeta, XorbMeta, footer_bytes, parse_footer};
@@ -13,7 +14,6 @@ use crate::error::{Error, Result};
 use crate::footers::{Footer, Footers};
 use crate::layout::Layout;
 use crate::positioned::{Stamp, read_exact_at};
-use crate::scratch::front;
 
 /// Bytes after the footer that hold its length.
 const FOOTER_LENGTH_BYTES: u64 = 4;
