@@ -1,0 +1,1 @@
+"""The model endpoints that OpenAI clients know: routes, types, errors, and which models there are."""

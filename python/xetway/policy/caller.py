@@ -1,0 +1,28 @@
+"""Who a request is from, once its key was checked."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from msgspec import Struct
+
+from xetway.settings.gateway import Limit, Priority, Scope
+
+ANYTHING: frozenset[Scope] = frozenset({"infer", "load", "admin"})
+
+
+class Caller(Struct, frozen=True, kw_only=True):
+    """`id` names the key in logs, metrics and limits; without a key it is the client's address."""
+
+    id: str
+    # None: no key was needed and none was given.
+    key_name: str | None = None
+    scopes: frozenset[Scope] = frozenset({"infer"})
+    models: tuple[str, ...] = ("*",)
+    priority: Priority = "normal"
+    # None: the limit that all have.
+    limit: Limit | None = None
+
+    def may_use(self, model: str) -> bool:
+        """Whether one of the key's patterns names the model."""
+        return any(pattern == "*" or fnmatchcase(model, pattern) for pattern in self.models)
