@@ -1,0 +1,90 @@
+"""The seams of the gateway: what a part needs of another, as small Protocols. Adapters live beside what they adapt to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
+
+from xetway.settings.gateway import Model
+
+RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
+
+
+class Answer(Protocol):
+    """An upstream's answer: its head is there, and its body if that is short."""
+
+    status: int
+    headers: RawHeaders
+    # The whole body, or None if it is read piece by piece.
+    body: bytes | None
+
+    async def read(self) -> bytes:
+        """Return what has come since, nothing at the end.
+
+        Raises:
+            TransportError: It broke off.
+        """
+        ...
+
+    def close(self) -> None:
+        """Tell the upstream that nobody wants the rest."""
+        ...
+
+
+class Target(Protocol):
+    """One server that can answer for a model."""
+
+    @property
+    def name(self) -> str:
+        """What logs and metrics call it; no secret."""
+        ...
+
+    async def send(self, method: str, path: bytes, headers: RawHeaders, body: bytes) -> Answer:
+        """Send a request; `path` is what comes after /v1, with the query.
+
+        Raises:
+            TransportError: It failed before the first byte of an answer, or may not be tried now.
+        """
+        ...
+
+
+class Lease(Protocol):
+    """The right to use a model that runs: while it is held nothing stops the model on purpose."""
+
+    @property
+    def targets(self) -> Sequence[Target]:
+        """Who can answer, in the order to try them."""
+        ...
+
+    def release(self) -> None:
+        """Give it back; once more does nothing."""
+        ...
+
+
+class Runtime(Protocol):
+    """Sees to it that models run, here or elsewhere."""
+
+    async def lease(self, model: Model) -> Lease:
+        """Wait until the model runs.
+
+        Raises:
+            UnavailableError: It does not, or nothing that answers for it is to be tried now.
+        """
+        ...
+
+
+class Catalog(Protocol):
+    """Which models there are."""
+
+    @property
+    def models(self) -> Sequence[Model]:
+        """All of them, in the order they are listed."""
+        ...
+
+    def find(self, name: str) -> Model:
+        """Return the model of this name, alias or number.
+
+        Raises:
+            NotFoundError: `model_not_found`.
+        """
+        ...
