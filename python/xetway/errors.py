@@ -84,7 +84,7 @@ class RequestError(XetwayError, ValueError):
 
     code = "bad_request"
     status = 400
-    _fields = ("hub_code", "headers")
+    _fields: ClassVar[tuple[str, ...]] = ("hub_code", "headers")
     hub_code: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -115,6 +115,15 @@ class ForbiddenError(AuthError):
 
     code = "forbidden"
     status = 403
+
+
+class BusyError(RequestError):
+    """There is no room for the request now. ``retry_after_s`` is how long to wait; ``headers`` say it as well."""
+
+    code = "queue_full"
+    status = 503
+    _fields = ("retry_after_s",)
+    retry_after_s: int | None = None
 
 
 class ConfigError(XetwayError, ValueError):
