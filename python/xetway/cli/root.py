@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 import click
 
 from xetway import __version__
 from xetway.cli.bench import bench
 from xetway.cli.cache import cache
+from xetway.cli.config import config, server_options
 from xetway.cli.download import download
 from xetway.cli.download_hash import download_hash
 from xetway.cli.prefetch import prefetch
@@ -41,25 +45,8 @@ def xetway() -> None:
 
 
 @xetway.command()
-@click.option("--host", metavar="ADDRESS", help="Address to listen on.  [127.0.0.1]")
-@click.option("--port", metavar="PORT", help="Port to listen on; 0 takes a free one and prints it.  [8080]")
-@click.option("--data", metavar="DIR", help="Folder that holds everything.  [this user's data folder]")
-@click.option("--open/--no-open", "open_", default=None, help="Let anyone write, without a token.")
-@click.option("--public-url", metavar="URL", help="How clients reach this server, if a proxy hides it.")
-@click.option("--workers", metavar="N", help="Server processes.  [1]")
-@click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [info]")
-@click.option("--upstream", metavar="URL", help="Mirror this hub: what is not here is fetched from there, and kept.")
-@click.option("--offline/--online", default=None, help="Never ask the upstream; serve what is cached.")
-@click.option("--cache-size", metavar="SIZE", help="Most content to keep, such as 500GB.  [what the disk holds]")
-@click.option("--min-free", metavar="SIZE", help="Disk space to leave free.  [5 % of the disk, at least 1 GiB]")
-@click.option("--max-stale", metavar="TIME", help="How long answers serve while the upstream is away.  [7d]")
-@click.option("--upstream-concurrency", metavar="N", help="Transfers at a time.  [as many as get more through]")
-@click.option("--upstream-rate", metavar="SIZE", help="Most bytes per second from the upstream, such as 50MB.")
-@click.option(
-    "--use-hf-token/--no-use-hf-token", "use_hf_token", default=None, help="Callers without token use HF_TOKEN."
-)
-@click.option("--ca-bundle", metavar="FILE", help="Certificates (PEM) to trust besides the system's.")
-def serve(open_: bool | None, **options: str | bool | None) -> None:
+@server_options
+def serve(**options: Any) -> None:
     """Run the server until it is interrupted.
 
     It prints one line when it answers: "xetway listening on http://ADDRESS:PORT". The log goes to stderr.
@@ -69,22 +56,28 @@ def serve(open_: bool | None, **options: str | bool | None) -> None:
     own tokens go there with their requests. For callers without one, the variable XETWAY_UPSTREAM_TOKEN may hold a
     token, which gives all of them what it may read.
 
+    With models in --config it answers clients of the OpenAI API for them; docs/configuration.md tells all settings.
+
     \b
     Examples:
       xetway serve
       xetway serve --upstream https://huggingface.co --cache-size 500GB
       xetway serve --port 0 --data /tmp/try --open
+      xetway serve --config gateway.toml --set queue.max_size=50
       xetway serve --host 0.0.0.0 --data /srv/xetway --public-url https://hub.example.org
     """  # noqa: D301  (\b is for click: keep the lines below)
     from xetway.settings import load  # noqa: PLC0415
+    from xetway.settings.sources import without_effect  # noqa: PLC0415
 
-    settings = load({**options, "open": open_})
+    settings = load(options)
+    for line in without_effect(os.environ) if settings.gateway.models else ():
+        click.echo(f"xetway: {line}", err=True)
     from xetway.serve import leave, run  # noqa: PLC0415
 
     leave(run(settings))
 
 
-for command in (token, download, download_hash, upload, prefetch, cache, fsck, gc, bench):
+for command in (token, download, download_hash, upload, prefetch, cache, fsck, gc, config, bench):
     xetway.add_command(command)
 
 

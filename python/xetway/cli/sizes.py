@@ -1,4 +1,4 @@
-"""Sizes and counts as people read them; `settings` reads what they write."""
+"""Sizes and counts as people read them; `settings.options` reads what they write."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def size_text(size_bytes: int) -> str:
 
 def count(number: int, noun: str) -> str:
     """A number with its noun: `1 file`, `2 entries`, `1,000 xorbs`."""
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    plural = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
     return f"{number:,} {noun if number == 1 else plural}"

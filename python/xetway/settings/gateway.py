@@ -6,10 +6,11 @@ Times are in seconds, sizes in bytes.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-import msgspec
 from msgspec import Meta, Struct, field
 
 Scope: TypeAlias = Literal["infer", "load", "admin"]
@@ -19,6 +20,7 @@ Positive: TypeAlias = Annotated[int, Meta(ge=1)]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400)]
 HeaderName: TypeAlias = Annotated[str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")]
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 HeaderValue: TypeAlias = Annotated[str, Meta(pattern=r"^[\t\x20-\x7e]*$", max_length=8192)]
 
 
@@ -81,7 +83,7 @@ class Model(_Table, frozen=True, kw_only=True):
 
 
 class StaticKey(_Table, frozen=True, kw_only=True):
-    """A key that is configured. `key` is the key itself or its SHA-256 in hexadecimal."""
+    """A key that is configured. `key` is the key itself or its SHA-256 in hexadecimal; `settings` keeps the latter."""
 
     name: Name
     key: Annotated[str, Meta(min_length=8, max_length=512)] | None = None
@@ -92,10 +94,19 @@ class StaticKey(_Table, frozen=True, kw_only=True):
     priority: Priority = "normal"
     limit: Limit = Limit()
 
+    def __repr__(self) -> str:
+        return f"StaticKey(name={self.name!r})"
+
+
+def digest_of(key: str) -> bytes:
+    """The SHA-256 of a key that is given as itself, or as its SHA-256 in lower-case hexadecimal."""
+    return bytes.fromhex(key) if _SHA256.fullmatch(key) else hashlib.sha256(key.encode()).digest()
+
 
 class Auth(_Table, frozen=True, kw_only=True):
     """Who may call."""
 
+    # Whether a key is needed; where it is not set, it is as soon as `keys` are.
     enabled: bool = False
     # Paths that need no key, compared whole.
     public: tuple[str, ...] = ("/health", "/health/live", "/health/ready", "/ready")
@@ -115,6 +126,7 @@ class Limits(_Table, frozen=True, kw_only=True):
 class Queue(_Table, frozen=True, kw_only=True):
     """Waiting for a slot. Without `concurrency` nothing waits here."""
 
+    enabled: bool = True
     max_size: Count = 100
     timeout: Seconds = 30.0
     # Requests answered at once in all, and for each model that does not say.
@@ -188,6 +200,8 @@ class Telemetry(_Table, frozen=True, kw_only=True):
 
     log_format: Literal["text", "json"] = "text"
     metrics: bool = True
+    # Whether traces are sent to `otlp_endpoint`, and where there is none, nowhere.
+    traces: bool = True
     otlp_endpoint: str | None = None
 
 
@@ -205,8 +219,3 @@ class Gateway(_Table, frozen=True, kw_only=True):
     tls: Tls | None = None
     cors: Cors = Cors()
     telemetry: Telemetry = Telemetry()
-
-
-def parse(document: Any) -> Gateway:
-    """Check a document such as `tomllib` returns. Raises msgspec.ValidationError with the path of what is wrong."""
-    return msgspec.convert(document, Gateway)
