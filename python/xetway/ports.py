@@ -1,4 +1,7 @@
-"""The seams of the gateway: what a part needs of another, as small Protocols. Adapters live beside what they adapt to."""
+"""The seams of the gateway: what a part needs of another, as small Protocols.
+
+Adapters live beside what they adapt to.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +71,7 @@ class Runtime(Protocol):
         """Wait until the model runs.
 
         Raises:
-            UnavailableError: It does not, or nothing that answers for it is to be tried now.
+            BusyError: It does not, or nothing that answers for it is to be tried now.
         """
         ...
 

@@ -1,0 +1,176 @@
+"""Models that run elsewhere: the adapter of `ports.Runtime` for upstreams named in the configuration.
+
+It decides whom to try and in which order; sending is the business of the given `dial`. What an upstream is told besides
+the client's request (its key, the model's name there, edits of the body) is prepared once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from xetway.errors import BusyError, ConfigError, TransportError
+from xetway.openai.body import Edits
+from xetway.policy.breaker import Breaker
+from xetway.ports import Answer, RawHeaders
+from xetway.settings.gateway import Model, Upstream
+
+# (method, path with query, headers, more headers, body) -> answer
+Send: TypeAlias = Callable[[str, bytes, RawHeaders, RawHeaders, bytes], Awaitable[Answer]]
+Dial: TypeAlias = Callable[[Upstream], Send]
+
+MAX_KEY_BYTES = 4096
+# Another upstream may do better; the last one's answer is passed on.
+_TRY_ANOTHER = frozenset({429, 502, 503, 504})
+
+
+class RemoteTarget:
+    """One upstream of one model."""
+
+    def __init__(self, model: Model, upstream: Upstream, send: Send, breaker: Breaker, key: str | None) -> None:
+        parts = urlsplit(upstream.url)
+        self.name = parts.netloc.rpartition("@")[2]
+        self.breaker = breaker
+        self.upstream = upstream
+        # What its health check said last; True while there is none.
+        self.healthy = True
+        self.credit = 0
+        self._send = send
+        self._prefix = parts.path.rstrip("/").encode("ascii")
+        self._extra = [(name.lower().encode(), value.encode()) for name, value in model.set_headers.items()]
+        if key is not None:
+            self._extra.append((b"authorization", b"Bearer " + key.encode("ascii")))
+        self._dropped = frozenset(name.lower().encode() for name in model.remove_headers)
+        self.edits = Edits(model=upstream.model, put=model.set, defaults=model.defaults, remove=model.remove)
+
+    async def send(self, method: str, path: bytes, headers: RawHeaders, body: bytes) -> Answer:
+        """Send a request and tell the breaker how it went; `path` is what comes after /v1.
+
+        Raises:
+            TransportError: There was no answer.
+        """
+        leave = self.breaker.allow()
+        if leave is None:
+            raise TransportError(f"{self.name} failed again and again, and is left alone", code="breaker_open")
+        if self._dropped:
+            headers = [(name, value) for name, value in headers if name not in self._dropped]
+        try:
+            answer = await self._send(method, self._prefix + path, headers, self._extra, body)
+        except TransportError:
+            leave.fault()
+            raise
+        except BaseException:
+            leave.neutral()
+            raise
+        if answer.status >= 500:
+            leave.fault()
+        elif answer.status == 429:
+            leave.neutral()
+        else:
+            leave.ok()
+        return answer
+
+    @property
+    def available(self) -> bool:
+        """Whether it may be tried now."""
+        return self.healthy and self.breaker.retry_after_s() == 0
+
+
+class RemoteLease(Struct, frozen=True):
+    """Nothing has to be held for what runs elsewhere."""
+
+    targets: Sequence[RemoteTarget]
+
+    def release(self) -> None:
+        """Do nothing."""
+
+
+class RemoteRuntime:
+    """The upstreams of all models."""
+
+    def __init__(
+        self,
+        models: Iterable[Model],
+        dial: Dial,
+        breaker: Callable[[], Breaker],
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._targets = {
+            model.name: tuple(
+                RemoteTarget(model, upstream, dial(upstream), breaker(), read_key(upstream, environment))
+                for upstream in model.upstreams
+            )
+            for model in models
+        }
+
+    @property
+    def targets(self) -> Mapping[str, Sequence[RemoteTarget]]:
+        """All upstreams by the name of their model."""
+        return self._targets
+
+    async def lease(self, model: Model) -> RemoteLease:
+        """Order the upstreams of a model by smooth weighted turns, those that may be tried first.
+
+        Raises:
+            BusyError: None may be tried; says after which time one may.
+        """
+        targets = self._targets[model.name]
+        if len(targets) == 1 and targets[0].available:
+            return RemoteLease(targets)
+        usable = [target for target in targets if target.available]
+        if not usable:
+            waits = [target.breaker.retry_after_s() for target in targets if target.healthy]
+            wait_s = max(1, min(waits, default=5))
+            raise BusyError(
+                f"no upstream of {model.name} is well now",
+                code="no_upstream",
+                retry_after_s=wait_s,
+                headers=(("retry-after", str(wait_s)),),
+            )
+        return RemoteLease(_turn(usable))
+
+
+def worth_another(status: int) -> bool:
+    """Whether another upstream may give a better answer than this one's."""
+    return status in _TRY_ANOTHER
+
+
+def _turn(targets: list[RemoteTarget]) -> list[RemoteTarget]:
+    # nginx' smooth weighted round robin: everyone earns its weight, the richest goes first and pays for all.
+    total = 0
+    for target in targets:
+        target.credit += target.upstream.weight
+        total += target.upstream.weight
+    ordered = sorted(targets, key=lambda target: -target.credit)
+    ordered[0].credit -= total
+    return ordered
+
+
+def read_key(upstream: Upstream, environment: Mapping[str, str]) -> str | None:
+    """Return the key that the upstream is sent.
+
+    Raises:
+        ConfigError: It is named and cannot be had.
+    """
+    if upstream.key_env is not None:
+        key, source = environment.get(upstream.key_env, ""), f"the variable {upstream.key_env}"
+    elif upstream.key_file is not None:
+        key, source = _read(upstream.key_file), f"the file {upstream.key_file}"
+    else:
+        return None
+    key = key.strip()
+    if not key or not key.isascii() or not key.isprintable() or len(key) > MAX_KEY_BYTES:
+        raise ConfigError(f"the key of the upstream {upstream.url} is not in {source}, or is no key")
+    return key
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.expanduser().read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
