@@ -91,3 +91,19 @@ class Catalog(Protocol):
             NotFoundError: `model_not_found`.
         """
         ...
+
+
+class Storage(Protocol):
+    """Where answers are kept; it may forget any of them. If it cannot be reached it has nothing, and does not raise."""
+
+    async def get(self, key: bytes) -> bytes | None:
+        """Return what was put there, if its time is not over."""
+        ...
+
+    async def put(self, key: bytes, value: bytes, ttl_s: float) -> None:
+        """Keep a value for so many seconds, in place of one that is there."""
+        ...
+
+    async def delete(self, prefix: bytes) -> None:
+        """Forget all keys that begin so; nothing stands for all there are."""
+        ...
