@@ -105,7 +105,8 @@ def plan(
         fields = json.loads(body.decode(), object_pairs_hook=_unique)
         if not isinstance(fields, dict) or _does_more(kind, fields):
             return None
-        chance = not everything and not _repeats(kind, fields)
+        if not (everything or _repeats(kind, fields)):
+            return None
         if not fields.get("stream"):
             fields.pop("stream", None)
         if kind != "responses":  # which repeats them
@@ -114,7 +115,7 @@ def plan(
         text = _CANONICAL.encode([caller, path.decode("latin-1"), model, generation, vary, fields])
     except (ValueError, RecursionError):
         return None
-    if chance or (not everything and _ADDRESS in text):
+    if _ADDRESS in text and not everything:
         return None
     return Plan(model_prefix(model) + hashlib.sha256(text.encode()).digest(), kind)
 

@@ -161,7 +161,9 @@ class Batching(_Table, frozen=True, kw_only=True):
     """Embeddings requests of one shape sent upstream as one."""
 
     enabled: bool = False
+    # Inputs, and bytes of request bodies, that are sent at once at most.
     max_size: Positive = 32
+    max_bytes: Positive = 256 * 1024
     window: Annotated[float, Meta(ge=0, le=1)] = 0.005
 
 
