@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.unit.virtual_time import run, settle
@@ -412,6 +413,7 @@ one_kind = st.one_of(
 )
 
 
+@hypothesis_settings(deadline=None)
 @given(one_kind, st.integers(0, 10**6))
 def test_together_is_the_same_as_each_alone(values: list[Any], total: int) -> None:
     questions = [embeddings.read(body(value)) for value in values]
