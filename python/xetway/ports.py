@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
-from xetway.settings.gateway import Model
+from msgspec import Struct
+
+from xetway.settings.gateway import Model, Priority
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -34,6 +36,21 @@ class Answer(Protocol):
         ...
 
 
+class Question(Struct, frozen=True):
+    """What is asked of a model.
+
+    `path` is what comes after /v1, with the query. Only a body that is a JSON object is ever edited.
+    """
+
+    model: Model
+    method: str
+    path: bytes
+    headers: RawHeaders
+    body: bytes
+    is_json: bool = True
+    priority: Priority = "normal"
+
+
 class Target(Protocol):
     """One server that can answer for a model."""
 
@@ -42,8 +59,8 @@ class Target(Protocol):
         """What logs and metrics call it; no secret."""
         ...
 
-    async def send(self, method: str, path: bytes, headers: RawHeaders, body: bytes) -> Answer:
-        """Send a request; `path` is what comes after /v1, with the query.
+    async def send(self, question: Question) -> Answer:
+        """Ask it.
 
         Raises:
             TransportError: It failed before the first byte of an answer, or may not be tried now.

@@ -17,39 +17,33 @@ from msgspec import Struct
 from xetway.errors import BusyError, ConfigError, TransportError
 from xetway.openai.body import Edits
 from xetway.policy.breaker import Breaker
-from xetway.ports import Answer, RawHeaders
+from xetway.ports import Answer, Question, RawHeaders
 from xetway.settings.gateway import Model, Upstream
 
-# (method, path with query, headers, more headers, body) -> answer
-Send: TypeAlias = Callable[[str, bytes, RawHeaders, RawHeaders, bytes], Awaitable[Answer]]
-Dial: TypeAlias = Callable[[Upstream], Send]
+# (method, path with query, headers, body) -> answer
+Send: TypeAlias = Callable[[str, bytes, RawHeaders, bytes], Awaitable[Answer]]
+# (upstream, headers of every request to it) -> send
+Dial: TypeAlias = Callable[[Upstream, RawHeaders], Send]
 
 MAX_KEY_BYTES = 4096
-# Another upstream may do better; the last one's answer is passed on.
-_TRY_ANOTHER = frozenset({429, 502, 503, 504})
 
 
 class RemoteTarget:
     """One upstream of one model."""
 
-    def __init__(self, model: Model, upstream: Upstream, send: Send, breaker: Breaker, key: str | None) -> None:
-        parts = urlsplit(upstream.url)
-        self.name = parts.netloc.rpartition("@")[2]
+    def __init__(self, model: Model, upstream: Upstream, send: Send, breaker: Breaker) -> None:
+        self.name = urlsplit(upstream.url).netloc.rpartition("@")[2]
         self.breaker = breaker
         self.upstream = upstream
         # What its health check said last; True while there is none.
         self.healthy = True
         self.credit = 0
         self._send = send
-        self._prefix = parts.path.rstrip("/").encode("ascii")
-        self._extra = [(name.lower().encode(), value.encode()) for name, value in model.set_headers.items()]
-        if key is not None:
-            self._extra.append((b"authorization", b"Bearer " + key.encode("ascii")))
         self._dropped = frozenset(name.lower().encode() for name in model.remove_headers)
         self.edits = Edits(model=upstream.model, put=model.set, defaults=model.defaults, remove=model.remove)
 
-    async def send(self, method: str, path: bytes, headers: RawHeaders, body: bytes) -> Answer:
-        """Send a request and tell the breaker how it went; `path` is what comes after /v1.
+    async def send(self, question: Question) -> Answer:
+        """Ask it, and tell the breaker how it went.
 
         Raises:
             TransportError: There was no answer.
@@ -57,10 +51,12 @@ class RemoteTarget:
         leave = self.breaker.allow()
         if leave is None:
             raise TransportError(f"{self.name} failed again and again, and is left alone", code="breaker_open")
+        headers = question.headers
         if self._dropped:
             headers = [(name, value) for name, value in headers if name not in self._dropped]
+        body = self.edits.apply(question.body) if self.edits and question.is_json else question.body
         try:
-            answer = await self._send(method, self._prefix + path, headers, self._extra, body)
+            answer = await self._send(question.method, question.path, headers, body)
         except TransportError:
             leave.fault()
             raise
@@ -102,7 +98,7 @@ class RemoteRuntime:
     ) -> None:
         self._targets = {
             model.name: tuple(
-                RemoteTarget(model, upstream, dial(upstream), breaker(), read_key(upstream, environment))
+                RemoteTarget(model, upstream, dial(upstream, _headers(model, upstream, environment)), breaker())
                 for upstream in model.upstreams
             )
             for model in models
@@ -135,11 +131,6 @@ class RemoteRuntime:
         return RemoteLease(_turn(usable))
 
 
-def worth_another(status: int) -> bool:
-    """Whether another upstream may give a better answer than this one's."""
-    return status in _TRY_ANOTHER
-
-
 def _turn(targets: list[RemoteTarget]) -> list[RemoteTarget]:
     # nginx' smooth weighted round robin: everyone earns its weight, the richest goes first and pays for all.
     total = 0
@@ -149,6 +140,14 @@ def _turn(targets: list[RemoteTarget]) -> list[RemoteTarget]:
     ordered = sorted(targets, key=lambda target: -target.credit)
     ordered[0].credit -= total
     return ordered
+
+
+def _headers(model: Model, upstream: Upstream, environment: Mapping[str, str]) -> RawHeaders:
+    headers = [(name.lower().encode(), value.encode()) for name, value in model.set_headers.items()]
+    key = read_key(upstream, environment)
+    if key is not None:
+        headers.append((b"authorization", b"Bearer " + key.encode("ascii")))
+    return headers
 
 
 def read_key(upstream: Upstream, environment: Mapping[str, str]) -> str | None:

@@ -145,7 +145,7 @@ class Application:
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001  (a Rust panic is a BaseException)
-            failure = _failure(error, outcome)
+            failure = _failure(request, error, outcome)
             await self._report(request, error)
             if failure is None:
                 return
@@ -260,7 +260,7 @@ def _log(request: Request, outcome: _Outcome, duration_ms: float) -> None:
     )
 
 
-def _failure(error: BaseException, outcome: _Outcome) -> Response | None:
+def _failure(request: Request, error: BaseException, outcome: _Outcome) -> Response | None:
     """Note what went wrong and give the answer that tells it; None when an answer has begun already."""
     if outcome.status:
         outcome.failure, outcome.note = error, f" transfer broken off: {describe(error)}"
@@ -270,7 +270,7 @@ def _failure(error: BaseException, outcome: _Outcome) -> Response | None:
         outcome.failure, outcome.note = error, f" request failed: {describe(error)}"
     else:
         outcome.note = f" {told.code}"
-    return error_response(told)
+    return (request.tell or error_response)(told)
 
 
 async def _pieces(source: PieceReader | AsyncIterator[Piece]) -> AsyncIterator[Piece]:

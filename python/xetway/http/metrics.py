@@ -27,11 +27,14 @@ _BAD_IN_NAME = re.compile(r"[^a-zA-Z0-9_:]")
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """One number. `labels` are pairs of name and value."""
+    """One number. `labels` are pairs of name and value.
+
+    A histogram is several samples: NAME_bucket with a label `le`, NAME_sum and NAME_count.
+    """
 
     name: str
     value: float
-    kind: Literal["counter", "gauge"] = "gauge"
+    kind: Literal["counter", "gauge", "histogram"] = "gauge"
     help: str = ""
     labels: tuple[tuple[str, str], ...] = ()
 
@@ -56,14 +59,23 @@ def exposition(samples: Iterable[Sample]) -> str:
     """Write samples as text, those of one name together."""
     by_name: dict[str, list[Sample]] = {}
     for sample in samples:
-        by_name.setdefault(_BAD_IN_NAME.sub("_", sample.name), []).append(sample)
+        by_name.setdefault(_family(sample), []).append(sample)
     lines: list[str] = []
     for name, group in by_name.items():
         if group[0].help:
             lines.append(f"# HELP {name} {_escaped(group[0].help)}")
         lines.append(f"# TYPE {name} {group[0].kind}")
-        lines += [f"{name}{_labels(sample)} {_number(sample.value)}" for sample in group]
+        lines += [f"{_clean(sample.name)}{_labels(sample)} {_number(sample.value)}" for sample in group]
     return "\n".join(lines) + "\n"
+
+
+def _clean(name: str) -> str:
+    return _BAD_IN_NAME.sub("_", name)
+
+
+def _family(sample: Sample) -> str:
+    name = _clean(sample.name)
+    return name.rpartition("_")[0] if sample.kind == "histogram" else name
 
 
 def _labels(sample: Sample) -> str:

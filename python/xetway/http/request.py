@@ -16,7 +16,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from xetway.errors import RequestError
+from xetway.errors import RequestError, XetwayError
+from xetway.http.response import Response
 
 T = TypeVar("T")
 Scope: TypeAlias = dict[str, Any]
@@ -71,6 +72,7 @@ class Request:
         "params",
         "raw_path",
         "request_id",
+        "tell",
     )
 
     def __init__(
@@ -93,6 +95,8 @@ class Request:
         # Whether a body that was read whole may be read again, by another handler of the same request.
         self.keeps_body = False
         self.ended = False
+        # How errors are told to this client; None: as to clients of the Hub.
+        self.tell: Callable[[XetwayError], Response] | None = None
         self.method: str = scope["method"]
         self.raw_path: bytes = scope["raw_path"]
         self.params: dict[str, str] = {}
@@ -115,6 +119,26 @@ class Request:
     def header_bytes(self) -> int:
         """The size of all headers as they came."""
         return sum(len(name) + len(value) + 4 for name, value in self._scope["headers"])
+
+    @property
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        """All headers as they came, names in lower case."""
+        headers: list[tuple[bytes, bytes]] = self._scope["headers"]
+        return headers
+
+    def raw_header(self, name: bytes) -> bytes | None:
+        """Look one header up as it came; `name` in lower case. The first, if there are several."""
+        for known, value in self._scope["headers"]:
+            if known == name:
+                found: bytes = value
+                return found
+        return None
+
+    @property
+    def raw_query(self) -> bytes:
+        """What comes after the question mark, as it came."""
+        query: bytes = self._scope["query_string"]
+        return query
 
     def header(self, name: str) -> str | None:
         """Look a header up; `name` in lower case."""

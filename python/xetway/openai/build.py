@@ -1,0 +1,123 @@
+"""Puts the gateway together from the settings of a server."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+from asyncio import Future
+from collections.abc import Iterable, Mapping
+
+from xetway._native import Answer, Forwarder, SharedTable
+from xetway._native import Upstream as Connections
+from xetway.db import Database
+from xetway.engines.health import HealthChecks
+from xetway.engines.remote import RemoteRuntime, Send
+from xetway.errors import ConfigError
+from xetway.http.metrics import Sample
+from xetway.http.router import Route
+from xetway.openai.asking import Asker
+from xetway.openai.catalog import Catalog
+from xetway.openai.gateway import Gateway
+from xetway.openai.meter import Meter
+from xetway.openai.routes import Routes
+from xetway.policy import admin
+from xetway.policy.breaker import Breaker
+from xetway.policy.cache import AnswerCache
+from xetway.policy.key_store import KeyStore
+from xetway.policy.keys import Keys
+from xetway.policy.limits import Limiter
+from xetway.policy.memory_storage import MemoryStorage
+from xetway.policy.queue import Queue
+from xetway.ports import RawHeaders
+from xetway.settings import gateway as settings
+
+_TABLE = {"workers": 1, "buckets": 65_536, "gates": 4096}
+# Usage is read in answers as they pass, so they must not be compressed.
+_PLAIN = (b"accept-encoding", b"identity")
+
+
+class GatewayParts:
+    """What a server needs of a gateway: routes, numbers, what runs beside the requests, and the end."""
+
+    def __init__(self, options: settings.Gateway, db: Database, environment: Mapping[str, str] = os.environ) -> None:
+        self.keys = Keys(options.auth, KeyStore(db), environment)
+        self._meter = Meter(model.name for model in options.models)
+        catalog = Catalog(options.models)
+        queue = Queue(options.queue, keep=frozenset(model.name for model in options.models))
+        dial = Dialer(options.http)
+        runtime = RemoteRuntime(options.models, dial, lambda: Breaker(options.breaker), environment)
+        limiter = None
+        if options.limits.enabled or any(model.limit != settings.Limit() for model in options.models):
+            memory = mmap.mmap(-1, SharedTable.size(**_TABLE))
+            limiter = Limiter(options.limits, SharedTable(memory, **_TABLE))
+        cache = AnswerCache(options.cache, MemoryStorage(options.cache.max_bytes))
+        gateway = Gateway(
+            options, catalog, Asker(runtime, queue, self._meter), self.keys, limiter, cache, self._meter
+        )
+        self._routes = Routes(gateway, catalog, runtime.targets, queue)
+        self._health = HealthChecks(runtime.targets, dial)
+
+    def routes(self) -> Iterable[Route]:
+        """All its routes."""
+        yield from self._routes.routes()
+        yield from admin.routes(self.keys)
+
+    def samples(self) -> Iterable[Sample]:
+        """Its numbers."""
+        return self._meter.samples()
+
+    async def run(self) -> None:
+        """Do what is to be done beside the requests, until cancelled."""
+        self.keys.start()
+        await self._health.run()
+
+    def close(self) -> None:
+        """Let go of what outlives requests."""
+        self.keys.close()
+
+
+class Dialer:
+    """Makes the way to an upstream."""
+
+    def __init__(self, options: settings.Http) -> None:
+        self._options = options
+        self._forwarder = Forwarder()
+
+    def __call__(self, upstream: settings.Upstream, headers: RawHeaders) -> Send:
+        """Return what sends requests there.
+
+        Raises:
+            ConfigError: The upstream's address or certificates cannot be used.
+        """
+        connections = Connections(
+            upstream.url,
+            http=upstream.http,
+            ca_bundle=_bundle(upstream),
+            headers=[*headers, _PLAIN],
+            max_connections=upstream.max_connections,
+            connect_timeout_s=self._options.connect_timeout,
+        )
+        send, options = self._forwarder.send, self._options
+
+        def to(method: str, path: bytes, raw_headers: RawHeaders, body: bytes) -> Future[Answer]:
+            return send(
+                connections,
+                method,
+                path,
+                raw_headers,
+                body,
+                first_byte_timeout_s=options.timeout,
+                idle_timeout_s=options.idle_timeout,
+                total_timeout_s=options.timeout,
+            )
+
+        return to
+
+
+def _bundle(upstream: settings.Upstream) -> bytes | None:
+    if upstream.ca_bundle is None:
+        return None
+    with contextlib.suppress(OSError):
+        return upstream.ca_bundle.expanduser().read_bytes()
+    raise ConfigError(f"the certificates of the upstream {upstream.url} cannot be read: {upstream.ca_bundle}")

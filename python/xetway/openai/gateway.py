@@ -1,0 +1,260 @@
+"""A request to a model, from its key to its last byte.
+
+It passes, in this order: the key, the size of its body, the model's name, limits, the cache, then the queue and an
+upstream (`asking`). Of the body only what these need is read; it is forwarded as it came but for configured edits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from msgspec import UNSET
+
+from xetway.errors import ForbiddenError, RequestError, TransportError
+from xetway.http.request import Request
+from xetway.http.response import AnyResponse, Piece, Response, StreamResponse
+from xetway.openai import body as bodies
+from xetway.openai import errors, forms
+from xetway.openai.asking import Asker
+from xetway.openai.usage import Usage, of_body, of_stream
+from xetway.policy import cacheable
+from xetway.policy.batching import Batcher
+from xetway.policy.cache import BYPASS, MISS, AnswerCache
+from xetway.policy.caller import Caller
+from xetway.policy.flights import Kept
+from xetway.policy.keys import Keys
+from xetway.policy.limits import Grant, Limiter, estimate_tokens
+from xetway.ports import Answer, Catalog, Question, RawHeaders
+from xetway.settings import gateway as settings
+
+T = TypeVar("T")
+
+# Nobody watches for a client that leaves in the first moments of a request: most are answered by then.
+WATCH_AFTER_S = 0.02
+_EMBEDDINGS = b"/embeddings"
+_STRIP = bodies.Edits()
+# What this server says of itself in every answer.
+_OWN_HEADERS = frozenset({b"x-request-id", b"server", b"x-content-type-options", b"date"})
+_TAIL_BYTES = 4096
+
+
+class Meter(Protocol):
+    """Told how requests end."""
+
+    def ended(self, model: str, status: int, duration_s: float, first_byte_s: float, usage: Usage | None) -> None:
+        """Count one that reached a model."""
+        ...
+
+
+class Gateway:
+    """The endpoints that are answered by models."""
+
+    def __init__(
+        self,
+        options: settings.Gateway,
+        catalog: Catalog,
+        asker: Asker,
+        keys: Keys,
+        limiter: Limiter | None,
+        cache: AnswerCache,
+        meter: Meter,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._options = options
+        self._catalog = catalog
+        self._asker = asker
+        self._keys = keys
+        self._limiter = limiter
+        self._cache = cache
+        self._meter = meter
+        self._clock = clock
+        self._batcher = Batcher(options.batching, self._ask_batch) if options.batching.enabled else None
+
+    def admit(self, request: Request, scope: settings.Scope = "infer") -> Caller:
+        """Say who calls.
+
+        Raises:
+            AuthError: Nobody who may.
+        """
+        request.tell = errors.response
+        given = (request.raw_header(b"authorization"), request.raw_header(b"x-api-key"))
+        if scope == "admin":
+            return self._keys.check_admin(*given, self._clock())
+        caller = self._keys.check(*given, request.client, self._clock())
+        caller.require(scope)
+        return caller
+
+    async def infer(self, request: Request) -> AnyResponse:
+        """Answer a request whose body names a model."""
+        caller = self.admit(request)
+        body = await request.read(self._options.http.max_body_bytes)
+        is_form = (request.header("content-type") or "").startswith("multipart/")
+        head = forms.read(body, request.header("content-type") or "") if is_form else bodies.read(body)
+        model = self._catalog.find(head.model)
+        if not caller.may_use(model.name):
+            raise ForbiddenError(f"the key may not use the model {model.name}", code="model_not_allowed")
+        if head.num_ctx is not UNSET:
+            body = _without_num_ctx(body, head.num_ctx, model)
+        grant = None
+        if self._limiter is not None:
+            grant = self._limiter.take(caller, model, estimate_tokens(len(body)) + head.answer_tokens)
+        path = request.raw_path.removeprefix(b"/v1") + (b"?" + request.raw_query if request.raw_query else b"")
+        headers = [*request.raw_headers, (b"x-request-id", request.request_id.encode())]
+        question = Question(model, request.method, path, headers, body, not is_form, caller.priority)
+        exchange = _Exchange(self._meter, model.name, grant)
+        try:
+            return await _unless_gone(request, self._answer(request, caller, question, exchange))
+        except BaseException as error:
+            exchange.end(getattr(error, "status", 499))
+            raise
+
+    async def _answer(
+        self, request: Request, caller: Caller, question: Question, exchange: _Exchange
+    ) -> AnyResponse:
+        plan = None
+        marked: tuple[bytes, bytes] | None = None
+        if self._options.cache.enabled and question.is_json:
+            vary = (request.header("accept") or "", request.header("openai-beta") or "")
+            plan = self._cache.plan(caller.id, question.path, question.model.name, 0, question.body, vary)
+            outcome = await self._cache.find(plan, cacheable.control(request.header("cache-control")))
+            if isinstance(outcome, Kept):
+                exchange.end(200, tokens=0)
+                return Response(200, _texts([*outcome.headers(), *exchange.limit_headers()]), outcome.body)
+            marked = BYPASS if outcome is None else MISS
+            if plan is not None and outcome is not None:
+                answer = await self._cache.fetch(plan, outcome, lambda: self._ask(caller, question))
+                return exchange.relay(answer, marked)
+        return exchange.relay(await self._ask(caller, question), marked)
+
+    async def _ask(self, caller: Caller, question: Question) -> Answer:
+        if self._batcher is not None and question.path == _EMBEDDINGS and question.is_json:
+            return await self._batcher.embed((caller.id, caller.priority, question.model.name), question.body)
+        return await self._asker.ask(question)
+
+    async def _ask_batch(self, target: tuple[str, settings.Priority, str], body: bytes) -> Answer:
+        _, priority, name = target
+        headers = [(b"content-type", b"application/json")]
+        model = self._catalog.find(name)
+        return await self._asker.ask(Question(model, "POST", _EMBEDDINGS, headers, body, priority=priority))
+
+
+class _Exchange:
+    """One request from its limits to its end, which is told once."""
+
+    __slots__ = ("_began", "_first", "_grant", "_meter", "_model")
+
+    def __init__(self, meter: Meter, model: str, grant: Grant | None) -> None:
+        self._meter = meter
+        self._model = model
+        self._grant = grant
+        self._began = time.perf_counter()
+        self._first = 0.0
+
+    def __del__(self) -> None:
+        self.end(499)
+
+    def limit_headers(self) -> RawHeaders:
+        """What the client is told of its limits."""
+        return [] if self._grant is None else [(n.encode(), v.encode()) for n, v in self._grant.headers()]
+
+    def relay(self, answer: Answer, marked: tuple[bytes, bytes] | None) -> AnyResponse:
+        """Pass an answer on."""
+        headers = [pair for pair in answer.headers if pair[0] not in _OWN_HEADERS]
+        headers += self.limit_headers()
+        if marked is not None:
+            headers.append(marked)
+        if answer.body is not None:
+            self._note_first()
+            self.end(answer.status, of_body(answer.body))
+            return Response(answer.status, _texts(headers), answer.body)
+        length = next((int(value) for name, value in headers if name == b"content-length"), None)
+        headers = [pair for pair in headers if pair[0] != b"content-length"]
+        return StreamResponse(answer.status, _texts(headers), length, self._pieces(answer))
+
+    async def _pieces(self, answer: Answer) -> AsyncIterator[Piece]:
+        is_events = any(name == b"content-type" and b"event-stream" in value for name, value in answer.headers)
+        tail = b""
+        status = 499
+        try:
+            while piece := await answer.read():
+                self._note_first()
+                tail = (tail + piece)[-_TAIL_BYTES:]
+                yield [piece]
+            status = answer.status
+        except TransportError as error:
+            status = error.status
+            if is_events and self._first:
+                yield [errors.event(error)]
+            raise
+        finally:
+            answer.close()
+            self.end(status, of_stream(tail))
+
+    def _note_first(self) -> None:
+        if not self._first:
+            self._first = time.perf_counter()
+
+    def end(self, status: int, usage: Usage | None = None, tokens: int | None = None) -> None:
+        """Settle what was taken, and count the request; later calls do nothing."""
+        meter_of, self._model = self._model, ""
+        if not meter_of:
+            return
+        grant, self._grant = self._grant, None
+        if grant is not None:
+            grant.finish(usage.total if usage is not None else tokens)
+        now = time.perf_counter()
+        self._meter.ended(meter_of, status, now - self._began, (self._first or now) - self._began, usage)
+
+
+def _texts(headers: RawHeaders) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+
+
+def _without_num_ctx(body: bytes, wanted: int | None, model: settings.Model) -> bytes:
+    if wanted is not None and wanted < 1:
+        raise RequestError(f"num_ctx is {wanted}; it must be at least 1", code="bad_json")
+    if wanted is not None and model.context_length is not None and wanted > model.context_length:
+        raise RequestError(
+            f"num_ctx is {wanted}; {model.name} has a context of {model.context_length} tokens",
+            code="context_length_exceeded",
+        )
+    return _STRIP.apply(body, remove=("num_ctx",))
+
+
+async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
+    """Wait for `work`; cancel it when the client leaves.
+
+    Raises:
+        RequestError: `client_closed`, which nobody reads.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    watch: asyncio.Task[None] | None = None
+    gone = False
+
+    def leave(watched: asyncio.Task[None]) -> None:
+        nonlocal gone
+        if not watched.cancelled():
+            gone = True
+            task.cancel()
+
+    def begin() -> None:
+        nonlocal watch
+        watch = asyncio.create_task(request.client_leaves())
+        watch.add_done_callback(leave)
+
+    timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, begin)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if gone and task.uncancel() == 0:
+            raise RequestError("the client left", code="client_closed", status=499) from None
+        raise
+    finally:
+        timer.cancel()
+        if watch is not None:
+            watch.remove_done_callback(leave)
+            watch.cancel()

@@ -1,0 +1,120 @@
+"""The routes of the gateway: the model endpoints, which models there are, and how it is.
+
+Any POST below /v1 that no other route has goes to the model that its body names.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from xetway import __version__
+from xetway.engines.remote import RemoteTarget
+from xetway.errors import NotFoundError
+from xetway.http.request import Request
+from xetway.http.response import Response, json_response
+from xetway.http.router import Route
+from xetway.openai.catalog import Catalog, ModelList
+from xetway.openai.gateway import Gateway
+from xetway.policy.breaker import State
+from xetway.policy.queue import Queue
+
+
+class UpstreamStatus(Struct, frozen=True):
+    """One upstream of a model."""
+
+    upstream: str
+    healthy: bool
+    breaker: State
+
+
+class Status(Struct, frozen=True):
+    """The answer of /status."""
+
+    status: Literal["ready", "degraded", "not_ready"]
+    version: str
+    uptime_seconds: int
+    models_available: int
+    models: dict[str, list[UpstreamStatus]]
+
+
+class Routes:
+    """What answers them."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        catalog: Catalog,
+        targets: Mapping[str, Sequence[RemoteTarget]],
+        queue: Queue,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._gateway = gateway
+        self._catalog = catalog
+        self._targets = targets
+        self._queue = queue
+        self._clock = clock
+        self._started = clock()
+
+    def routes(self) -> Iterable[Route]:
+        """List them."""
+        yield "GET|HEAD", "/v1/models", self._models
+        yield "GET|HEAD", "/v1/models/{model...}", self._model
+        yield "POST", "/v1/{path...}", self._gateway.infer
+        yield "GET|HEAD", "/health/live", _live
+        yield "GET|HEAD", "/health/ready", self._ready
+        yield "GET|HEAD", "/ready", self._ready
+        yield "GET|HEAD", "/status", self._status
+        yield "GET", "/admin/queue/stats", self._queue_stats
+        yield "POST", "/admin/breakers/reset", self._reset
+
+    async def _models(self, request: Request) -> Response:
+        caller = self._gateway.admit(request)
+        known = [model for model in self._catalog.models if caller.may_use(model.name)]
+        return json_response(ModelList([self._catalog.describe(model) for model in known]))
+
+    async def _model(self, request: Request) -> Response:
+        caller = self._gateway.admit(request)
+        model = self._catalog.find(request.params["model"])
+        if not caller.may_use(model.name):
+            raise NotFoundError(f"the model {request.params['model'][:100]!r} does not exist", code="model_not_found")
+        return json_response(self._catalog.describe(model))
+
+    async def _ready(self, _request: Request) -> Response:
+        able = any(target.available for targets in self._targets.values() for target in targets)
+        return json_response({"status": "ready" if able else "not_ready"}, 200 if able else 503)
+
+    async def _status(self, request: Request) -> Response:
+        self._gateway.admit(request)
+        able = [any(target.available for target in targets) for targets in self._targets.values()]
+        models = {
+            name: [UpstreamStatus(target.name, target.healthy, target.breaker.state()) for target in targets]
+            for name, targets in self._targets.items()
+        }
+        summary: Literal["ready", "degraded", "not_ready"] = (
+            "ready" if all(able) else "degraded" if any(able) else "not_ready"
+        )
+        return json_response(Status(summary, __version__, int(self._clock() - self._started), sum(able), models))
+
+    async def _queue_stats(self, request: Request) -> Response:
+        self._gateway.admit(request, "admin")
+        return json_response({**_fields(self._queue.stats()), "per_model": self._queue.model_stats()})
+
+    async def _reset(self, request: Request) -> Response:
+        self._gateway.admit(request, "admin")
+        for targets in self._targets.values():
+            for target in targets:
+                target.breaker.reset()
+        return json_response({"success": True})
+
+
+def _fields(struct: Struct) -> dict[str, object]:
+    return {name: getattr(struct, name) for name in struct.__struct_fields__}
+
+
+async def _live(_request: Request) -> Response:
+    return json_response({"status": "alive"})
+

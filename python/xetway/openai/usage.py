@@ -1,0 +1,75 @@
+"""How many tokens an answer says it took, read at its end.
+
+Source: the `usage` objects of the OpenAI reference; that of responses has other names.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+
+class Usage(Struct, frozen=True):
+    """Tokens, as the upstream counted them."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+    @property
+    def prompt(self) -> int:
+        """Those of the question."""
+        return self.prompt_tokens or self.input_tokens or 0
+
+    @property
+    def answer(self) -> int:
+        """Those of the answer."""
+        return self.completion_tokens or self.output_tokens or 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.total_tokens or self.prompt + self.answer
+
+
+class _Body(Struct):
+    usage: Usage | None = None
+
+
+_BODY = msgspec.json.Decoder(_Body)
+_USAGE = msgspec.json.Decoder(Usage)
+_NAME = b'"usage":'
+
+
+def of_body(body: bytes) -> Usage | None:
+    """Read the usage of a whole answer."""
+    try:
+        return _BODY.decode(body).usage
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def of_stream(tail: bytes) -> Usage | None:
+    """Read the last usage in the end of a stream; in other events it is null."""
+    end = len(tail)
+    while (at := tail.rfind(_NAME, 0, end)) >= 0:
+        found = tail[at + len(_NAME) :].lstrip(b" ")
+        if found.startswith(b"{"):
+            try:
+                return _USAGE.decode(_object(found))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                return None
+        end = at
+    return None
+
+
+def _object(text: bytes) -> bytes:
+    """Cut out the object that `text` begins with; its strings hold no braces."""
+    depth = 0
+    for at, byte in enumerate(text):
+        depth += (byte == 0x7B) - (byte == 0x7D)
+        if depth == 0:
+            return text[: at + 1]
+    return text
