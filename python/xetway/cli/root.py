@@ -13,6 +13,7 @@ from xetway.cli.cache import cache
 from xetway.cli.config import config, server_options
 from xetway.cli.download import download
 from xetway.cli.download_hash import download_hash
+from xetway.cli.key import key
 from xetway.cli.prefetch import prefetch
 from xetway.cli.store import fsck, gc
 from xetway.cli.token import token
@@ -77,7 +78,7 @@ def serve(**options: Any) -> None:
     leave(run(settings))
 
 
-for command in (token, download, download_hash, upload, prefetch, cache, fsck, gc, config, bench):
+for command in (token, key, download, download_hash, upload, prefetch, cache, fsck, gc, config, bench):
     xetway.add_command(command)
 
 

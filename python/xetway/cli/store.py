@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xetway.cli.sizes import count, size_text
+from xetway.cli.tables import data_option
 from xetway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,11 +25,8 @@ def _open_store(data: str | None) -> ContentStore:
     return ContentStore(folder)
 
 
-_data = click.option("--data", metavar="DIR", help="The server's data folder.  [this user's data folder]")
-
-
 @click.command()
-@_data
+@data_option
 def fsck(data: str | None) -> int:
     """Read the whole store and check every byte of it against its hash.
 
@@ -55,7 +53,7 @@ def fsck(data: str | None) -> int:
 
 
 @click.command()
-@_data
+@data_option
 @click.option("--grace", default="30d", show_default=True, metavar="TIME", help="How long unused content is kept.")
 @click.option(
     "--window", default="13h", show_default=True, metavar="TIME", help="How long an upload may take to its commit."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from xetway.cli.tables import data_option, database, day, print_table
 from xetway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,22 +26,13 @@ def token() -> None:
 
 def _tokens(data: str | None, *, make: bool = False) -> TokenStore:
     """The tokens of a data folder; only `create` makes a folder that is not there."""
-    from xetway.db import Database  # noqa: PLC0415
     from xetway.hub.tokens import TokenStore  # noqa: PLC0415
-    from xetway.settings import data_folder  # noqa: PLC0415
 
-    folder = data_folder(data)
-    if not make and not (folder / "xetway.db").is_file():
-        raise ConfigError(f"there is no xetway store in {folder}; name one with --data")
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return TokenStore(Database(folder / "xetway.db"))
-
-
-_data = click.option("--data", metavar="DIR", help="The server's data folder.  [this user's data folder]")
+    return TokenStore(database(data, make=make))
 
 
 @token.command()
-@_data
+@data_option
 @click.option("--name", required=True, help="What the token is called, to tell it from others.")
 @click.option("--user", help="Who its owner is: author of commits, own namespace.  [the token's name]")
 @click.option(
@@ -77,13 +69,13 @@ def create(
         name=name, scope=scope, patterns=patterns or ("*",), user=user, expires_at=expires_at
     )
     click.echo(made)
-    until = "" if expires_at is None else f", until {_day(expires_at)}"
+    until = "" if expires_at is None else f", until {day(expires_at)}"
     click.echo(f"token {name!r} may {scope} {', '.join(patterns or ('every repository',))}{until}", err=True)
     return 0
 
 
 @token.command("list")
-@_data
+@data_option
 def list_(data: str | None) -> int:
     """List all tokens, without their secrets, which nobody has but their owners."""
     rows = [("id", "name", "user", "scope", "repositories", "made", "expires", "last used", "")]
@@ -92,16 +84,14 @@ def list_(data: str | None) -> int:
         state = "revoked" if info.revoked_at else "expired" if info.expires_at and info.expires_at <= now else ""
         rows.append((
             str(info.id), info.name, info.user, info.scope, " ".join(info.patterns),
-            _day(info.created_at), _day(info.expires_at), _day(info.last_used_at), state,
+            day(info.created_at), day(info.expires_at), day(info.last_used_at), state,
         ))  # fmt: skip
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print_table(rows)
     return 0
 
 
 @token.command()
-@_data
+@data_option
 @click.argument("token_id", metavar="ID")
 def revoke(data: str | None, token_id: str) -> int:
     """Revoke the token with this ID (see `xetway token list`), at once and for good."""
@@ -115,7 +105,3 @@ def revoke(data: str | None, token_id: str) -> int:
         return 1
     click.echo(f"token {token_id} is revoked", err=True)
     return 0
-
-
-def _day(unix_s: int | None) -> str:
-    return "-" if unix_s is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_s))

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
+from xetway.errors import ForbiddenError
 from xetway.settings.gateway import Limit, Priority, Scope
 
 ANYTHING: frozenset[Scope] = frozenset({"infer", "load", "admin"})
@@ -26,3 +27,12 @@ class Caller(Struct, frozen=True, kw_only=True):
     def may_use(self, model: str) -> bool:
         """Whether one of the key's patterns names the model."""
         return any(pattern == "*" or fnmatchcase(model, pattern) for pattern in self.models)
+
+    def require(self, scope: Scope) -> None:
+        """See to it that the key is for this.
+
+        Raises:
+            ForbiddenError: `insufficient_scope`.
+        """
+        if scope not in self.scopes:
+            raise ForbiddenError(f"the API key has not the scope {scope!r}", code="insufficient_scope")

@@ -1,0 +1,147 @@
+"""Routes for administrators: keys are generated, listed and revoked. Each needs a key with the scope admin."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import Struct
+
+from xetway.errors import ConfigError, RequestError
+from xetway.http.request import Request
+from xetway.http.response import Response, json_response
+from xetway.http.router import Route
+from xetway.http.threads import run
+from xetway.policy.caller import Caller
+from xetway.policy.key_store import KeyInfo
+from xetway.policy.keys import Keys
+from xetway.settings.gateway import Limit, Name, Positive, Priority, Scope
+
+_MAX_BODY_BYTES = 64 * 1024
+_MAX_FIELDS = 100
+_LISTS = ("scopes", "models")
+_NO_STORE = (("cache-control", "no-store"),)
+
+
+class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a key that is asked for may. `rate_limit` is requests per minute, `expires_in` seconds from now."""
+
+    name: Name
+    rate_limit: Positive | None = None
+    tokens_per_minute: Positive | None = None
+    burst: Positive | None = None
+    concurrency: Positive | None = None
+    scopes: tuple[Scope, ...] = ("infer",)
+    models: tuple[Name, ...] = ("*",)
+    priority: Priority = "normal"
+    expires_in: Positive | None = None
+
+
+def routes(keys: Keys, now: Callable[[], float] = time.time) -> Iterable[Route]:
+    """The routes of this module."""
+    admin = _Admin(keys, now)
+    yield "POST", "/admin/keys/generate", admin.generate
+    yield "GET", "/admin/keys/list", admin.list
+    yield "POST", "/admin/keys/{key_id}/revoke", admin.revoke
+
+
+class _Admin:
+    def __init__(self, keys: Keys, now: Callable[[], float]) -> None:
+        self._keys = keys
+        self._now = now
+
+    async def generate(self, request: Request) -> Response:
+        """Make a key; the answer shows it, this once."""
+        who = self._who(request)
+        wanted = _wanted(await request.read(_MAX_BODY_BYTES), request.header("content-type") or "")
+        now = self._now()
+        make = partial(
+            self._keys.create,
+            name=wanted.name,
+            scopes=wanted.scopes,
+            models=wanted.models,
+            priority=wanted.priority,
+            limit=Limit(
+                requests_per_minute=wanted.rate_limit,
+                tokens_per_minute=wanted.tokens_per_minute,
+                burst=wanted.burst,
+                concurrency=wanted.concurrency,
+            ),
+            expires_at=None if wanted.expires_in is None else int(now) + wanted.expires_in,
+            who=who.id,
+            client=request.client,
+        )
+        try:
+            key, info = await run(make)
+        except ConfigError as error:
+            raise RequestError(error.message, code="bad_key") from None
+        return json_response({"api_key": key, **_described(info, now)}, headers=_NO_STORE)
+
+    def list(self, request: Request) -> Response:
+        """All keys without their secrets, revoked ones too. When one was last used may be a minute late."""
+        self._who(request)
+        now = self._now()
+        return json_response({"keys": [_described(info, now) for info in self._keys.list()]}, headers=_NO_STORE)
+
+    async def revoke(self, request: Request) -> Response:
+        """Revoke a key; 404 if there is none."""
+        who, key_id = self._who(request), request.params["key_id"]
+        revoked = await run(partial(self._keys.revoke, key_id, who=who.id, client=request.client))
+        message = f"key {key_id} is revoked" if revoked else f"key {key_id} was revoked before"
+        return json_response({"success": True, "message": message})
+
+    def _who(self, request: Request) -> Caller:
+        authorization, x_api_key = (
+            None if value is None else value.encode("latin-1", "replace")
+            for value in (request.header("authorization"), request.header("x-api-key"))
+        )
+        return self._keys.check_admin(authorization, x_api_key, self._now())
+
+
+def _wanted(body: bytes, content_type: str) -> NewKey:
+    """Read what is asked for: JSON, or a form. `curl -d` calls everything a form."""
+    try:
+        if "json" in content_type or body.lstrip()[:1] == b"{":
+            return msgspec.json.decode(body, type=NewKey)
+        return msgspec.convert(_form(body), NewKey, strict=False)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"the body is no description of a key: {error}", code="bad_key") from None
+
+
+def _form(body: bytes) -> dict[str, Any]:
+    """The fields of a form. Lists are repeated fields, or have commas."""
+    fields: dict[str, Any] = {}
+    for name, value in parse_qsl(body.decode(), errors="strict", max_num_fields=_MAX_FIELDS):
+        if name in _LISTS:
+            fields.setdefault(name, []).extend(filter(None, value.split(",")))
+        else:
+            fields[name] = value
+    return fields
+
+
+def _described(info: KeyInfo, now: float) -> dict[str, Any]:
+    return {
+        "key_id": info.id,
+        "name": info.name,
+        "rate_limit": info.limit.requests_per_minute,
+        "created_at": _time(info.created_at),
+        "last_used_at": _time(info.last_used_at),
+        "is_active": info.is_active(now),
+        "expires_at": _time(info.expires_at),
+        "revoked_at": _time(info.revoked_at),
+        "scopes": info.scopes,
+        "models": info.models,
+        "priority": info.priority,
+        "tokens_per_minute": info.limit.tokens_per_minute,
+        "burst": info.limit.burst,
+        "concurrency": info.limit.concurrency,
+    }
+
+
+def _time(unix_s: int | None) -> str | None:
+    return None if unix_s is None else datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
