@@ -10,7 +10,8 @@ Rows are packed little-endian values: hashes of 32 bytes, `u32` or `u64` integer
 as in a shard. `start` and `end` are half-open. Wrong input raises `xetway.errors.FormatError` or a
 subclass; trouble with files raises the subclass of `OSError` that its number asks for.
 
-What transfers content over the network is described in `_native_transfer.pyi`.
+What transfers content over the network is described in `_native_transfer.pyi`, what processes share in
+`_native_shared.pyi`.
 """
 
 import os
@@ -19,6 +20,7 @@ from typing import ClassVar, final
 
 from typing_extensions import Buffer
 
+from xetway._native_shared import SharedTable
 from xetway._native_transfer import (
     ByteStream,
     Cache,
@@ -42,6 +44,7 @@ __all__ = [
     "HttpClient",
     "Mirror",
     "Sha256Reader",
+    "SharedTable",
     "Uploader",
     "XorbStore",
     "XorbWriter",

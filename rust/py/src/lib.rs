@@ -25,6 +25,7 @@ mod reader;
 mod runtime;
 mod seal;
 mod shard;
+mod shared;
 mod store;
 mod stream;
 mod transfer;
@@ -56,5 +57,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<reader::ByteReader>()?;
     module.add_class::<reader::Sha256Reader>()?;
     module.add_class::<writer::XorbWriter>()?;
+    module.add_class::<shared::SharedTable>()?;
     module.add_class::<writer::FileIngest>()
 }
