@@ -11,7 +11,6 @@ import pytest
 
 from xetway.db import Database
 from xetway.errors import AuthError, ConfigError, ForbiddenError, NotFoundError, XetwayError
-from xetway.policy import key_store
 from xetway.policy.key_store import KeyStore
 from xetway.policy.keys import USED_INTERVAL_S, Keys
 from xetway.settings.gateway import Auth, Limit, StaticKey
@@ -132,10 +131,9 @@ def test_other_processes_see_changes_at_their_next_look(tmp_path: Path, store: K
     assert refusal(there, None, key.encode()).code == "invalid_api_key"
 
 
-def test_the_thread_looks(tmp_path: Path, store: KeyStore, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = another(tmp_path, clock)
+def test_the_thread_looks(store: KeyStore, clock: Clock) -> None:
+    seen = Keys(NEEDED, store, {}, clock, poll_s=0.001)
     key, _ = store.create(name="app", **BY)
-    monkeypatch.setattr("xetway.policy.keys.POLL_S", 0.001)
     seen.start()
     while True:
         try:
@@ -259,7 +257,7 @@ def test_nothing_secret_is_stored_or_shown(tmp_path: Path, store: KeyStore, cloc
     assert key[4:].encode() not in stored
 
 
-def test_log_tells_who_did_what_and_is_bounded(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_tells_who_did_what_and_is_bounded(tmp_path: Path, store: KeyStore) -> None:
     _, info = store.create(name="app", who="cafe", client="192.0.2.9")
     store.revoke(info.id, who="command line", client="-")
     lines = [(line.at, line.who, line.what, line.key_id, line.client) for line in store.log()]
@@ -267,10 +265,10 @@ def test_log_tells_who_did_what_and_is_bounded(store: KeyStore, monkeypatch: pyt
         (NOW, "command line", "revoke", info.id, "-"),
         (NOW, "cafe", "generate", info.id, "192.0.2.9"),
     ]
-    monkeypatch.setattr(key_store, "MAX_LOG_LINES", 3)
+    short = KeyStore(Database(tmp_path / "xetway.db"), max_log_lines=3)
     for number in range(5):
-        store.create(name=str(number), **BY)
-    assert len(list(store.log())) == 3
+        short.create(name=str(number), **BY)
+    assert len(list(short.log())) == 3
 
 
 @pytest.mark.parametrize("values", [{"name": ""}, {"name": "a\nb"}, {"scopes": ()}, {"models": ()}, {"models": ("",)}])

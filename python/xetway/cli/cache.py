@@ -9,6 +9,7 @@ import click
 
 from xetway.cli.printable import printable
 from xetway.cli.sizes import count, size_text
+from xetway.cli.tables import data_option
 from xetway.cli.transfer import print_json
 from xetway.errors import ConfigError
 
@@ -29,9 +30,6 @@ def cache() -> None:
     Example:
       xetway cache ls --data /srv/xetway
     """  # noqa: D301  (\b is for click: keep the lines below)
-
-
-_data = click.option("--data", metavar="DIR", help="The server's data folder.  [this user's data folder]")
 
 
 def _open(data: str | None) -> tuple[Cache, Holdings]:
@@ -55,7 +53,7 @@ def _entries(cache: Cache) -> list[Entry]:
 
 
 @cache.command("ls")
-@_data
+@data_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: files, and the xorbs that hold them.")
 def list_(data: str | None, as_json: bool) -> int:
     """List what is kept, the least recently used first: it goes first when room is needed.
@@ -103,7 +101,7 @@ def _held_text(xorbs: int, plain_files: int, held_bytes: int) -> str:
 
 
 @cache.command()
-@_data
+@data_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def verify(data: str | None, as_json: bool) -> int:
     """Read everything and check it against its hashes. Exit code 1 if anything is damaged.
@@ -134,7 +132,7 @@ def verify(data: str | None, as_json: bool) -> int:
 
 
 @cache.command()
-@_data
+@data_option
 @click.option("--to", metavar="SIZE", help="Remove the least recently used until it is no larger, such as 200GB.")
 @click.option("--older", metavar="TIME", help="Remove what was not used for so long, such as 30d.")
 @click.option("--repo", metavar="NAME", help="Remove the files of a repository.")

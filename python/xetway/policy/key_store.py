@@ -56,11 +56,20 @@ class LogLine(Struct, frozen=True):
 
 
 class KeyStore:
-    """The generated keys of one installation. Blocking."""
+    """The generated keys of one installation. Blocking.
 
-    def __init__(self, db: Database, now: Callable[[], float] = time.time) -> None:
+    Args:
+        db: The database of the data folder.
+        now: Unix time.
+        max_log_lines: How much of the log is kept.
+    """
+
+    def __init__(
+        self, db: Database, now: Callable[[], float] = time.time, *, max_log_lines: int = MAX_LOG_LINES
+    ) -> None:
         self._db = db
         self._now = now
+        self._max_log_lines = max_log_lines
 
     def create(
         self,
@@ -155,13 +164,13 @@ class KeyStore:
                 [(int(at), key_id) for key_id, at in used_at.items()],
             )
 
-    def log(self, limit: int = MAX_LOG_LINES) -> Iterable[LogLine]:
+    def log(self) -> Iterable[LogLine]:
         """Return what was done to keys, the newest first."""
         with self._db.read() as tx:
-            rows = tx.execute(
-                "SELECT at, who, what, key_id, client FROM api_keys_log ORDER BY id DESC LIMIT ?", (limit,)
-            ).fetchall()
-        return [LogLine(*row) for row in rows]
+            return [
+                LogLine(*row)
+                for row in tx.execute("SELECT at, who, what, key_id, client FROM api_keys_log ORDER BY id DESC")
+            ]
 
     def _log(self, tx: Any, who: str, what: str, key_id: str, client: str) -> None:
         """Count a change and write its line, inside its transaction."""
@@ -170,7 +179,7 @@ class KeyStore:
             "INSERT INTO api_keys_log (at, who, what, key_id, client) VALUES (?, ?, ?, ?, ?)",
             (int(self._now()), who, what, key_id, client),
         )
-        tx.execute("DELETE FROM api_keys_log WHERE id <= ?", (cursor.lastrowid - MAX_LOG_LINES,))
+        tx.execute("DELETE FROM api_keys_log WHERE id <= ?", (cursor.lastrowid - self._max_log_lines,))
 
 
 def _json(value: Any) -> str:

@@ -52,6 +52,7 @@ class Keys:
         store: Those that were generated.
         environment: Where `key_env` is looked up.
         clock: Unix time, for the thread.
+        poll_s: How often it looks.
 
     Raises:
         ConfigError: A configured key is not where it should be.
@@ -63,10 +64,12 @@ class Keys:
         store: KeyStore,
         environment: Mapping[str, str] = os.environ,
         clock: Callable[[], float] = time.time,
+        poll_s: float = POLL_S,
     ) -> None:
         self._store = store
         self._environment = environment
         self._clock = clock
+        self._poll_s = poll_s
         self._changing = threading.Lock()
         self._generation = -1
         self._stored: dict[bytes, _Entry] = {}
@@ -201,7 +204,7 @@ class Keys:
         self._try(self.write_used)
 
     def _watch(self) -> None:
-        while not self._stopped.wait(POLL_S):
+        while not self._stopped.wait(self._poll_s):
             self.look()
 
     def look(self) -> None:

@@ -76,7 +76,8 @@ def _of_upstream(upstream: Upstream, place: str) -> Iterator[tuple[str, str]]:
         yield f"{place}.key_file", "and key_env are both set; one names the key"
     try:
         parts = urlsplit(upstream.url)
-        is_usable = bool(parts.hostname) and (parts.port or 1) > 0 and not parts.query and not parts.fragment
+        is_plain = upstream.url.isascii() and upstream.url.isprintable() and not set(upstream.url) & set(" ?#")
+        is_usable = is_plain and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         is_usable = False
     else:

@@ -19,9 +19,9 @@ Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
 Positive: TypeAlias = Annotated[int, Meta(ge=1)]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400)]
-HeaderName: TypeAlias = Annotated[str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")]
+HeaderName: TypeAlias = Annotated[str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}\Z")]
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-HeaderValue: TypeAlias = Annotated[str, Meta(pattern=r"^[\t\x20-\x7e]*$", max_length=8192)]
+HeaderValue: TypeAlias = Annotated[str, Meta(pattern=r"^[\t\x20-\x7e]*\Z", max_length=8192)]
 
 
 class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -75,7 +75,7 @@ def wrong(path: str, value: Any, source: str, valid: str, inside: str = "") -> C
     where = source if path in source else f"{source} ({path})"
     if inside:
         return ConfigError(f"{where}: {inside}")
-    shown = "not usable" if path == _KEYS or "@" in str(value) else repr(value)
+    shown = "not usable" if SETTINGS[path].is_tables or "@" in str(value) else repr(value)
     return ConfigError(f"{where} is {shown}; it must be {valid}")
 
 

@@ -100,8 +100,9 @@ class Setting(Struct, frozen=True):
         try:
             return msgspec.convert(value, self.kind, dec_hook=path)
         except msgspec.ValidationError as error:
-            reason, _, place = str(error).rpartition(" - at `$")
-            raise ValueError(f"{self.path}{place[:-1]}: {reason}" if reason else "") from None
+            reason, _, place = str(error).rpartition(" - at ")
+            inside = place.replace("`", "").replace("$", self.path, 1)
+            raise ValueError(f"{inside}: {reason}" if reason else place) from None
 
     def _from_text(self, text: str) -> Any:
         if self.is_size:
