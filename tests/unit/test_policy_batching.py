@@ -289,6 +289,7 @@ def test_fault_of_the_upstream_is_everybodys() -> None:
         b'{"data":[{"index":0},{"index":"1"}]}',
         b'{"data":{}}',
         b'{"data":[{"index":0},{"index":1}],"usage":3}',
+        b'{"data":[{"index":0},{"index":1}],"usage":{"prompt_tokens":' + b"9" * 5000 + b"}}",
     ],
 )
 def test_answer_that_cannot_be_taken_apart_is_asked_for_again(bad: bytes) -> None:
@@ -381,16 +382,56 @@ def test_who_leaves_while_sent_by_itself_cancels_just_that() -> None:
     scenario(main)
 
 
-def test_answer_for_one_who_leaves_at_that_moment_is_closed() -> None:
+@pytest.mark.parametrize("how", [reply, lambda raw: Part(400, HEADERS, b"no"), lambda raw: TransportError("gone")])
+def test_who_leaves_while_it_is_under_way_changes_nothing_for_others(how: Callable[[bytes], Any]) -> None:
     async def main(batcher: Batcher, upstream: Upstream) -> None:
-        answer, future = Streamed([]), asyncio.get_running_loop().create_future()
-        upstream.answer = lambda _raw: future
+        waiting = asyncio.get_running_loop().create_future()
+        upstream.answer = lambda _raw: waiting
+        left, *others = await ask(batcher, body("a"), body("b"), body("c"))
+        await asyncio.sleep(1)
+        left.cancel()
+        await settle()
+        upstream.answer = reply
+        result = how(upstream.asked[0][1])
+        if isinstance(result, Exception):
+            waiting.set_exception(result)
+        else:
+            waiting.set_result(result)
+        answers = await asyncio.gather(*others, return_exceptions=True)
+        if isinstance(result, Exception):
+            assert answers == [result] * 2
+        else:
+            assert [vectors(answer) for answer in answers] == [[[1, 0.1]]] * 2
+        assert ("t", body("a")) not in upstream.asked
+
+    scenario(main)
+
+
+def test_fault_of_one_alone_is_told() -> None:
+    async def main(batcher: Batcher, upstream: Upstream) -> None:
+        upstream.answer = lambda _raw: TransportError("gone")
+        with pytest.raises(TransportError):
+            await batcher.embed("t", body("a"))
+
+    scenario(main)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_answer_that_comes_as_its_caller_leaves_is_closed(at_once: bool) -> None:
+    async def main(batcher: Batcher, upstream: Upstream) -> None:
+        answer = Streamed([])
+
+        def leave(_raw: bytes) -> Streamed:
+            if at_once:
+                task.cancel()
+            else:
+                asyncio.get_running_loop().call_soon(task.cancel)
+            return answer
+
+        upstream.answer = leave
         (task,) = await ask(batcher, body("a"))
         await asyncio.sleep(1)
-        future.set_result(answer)
-        await asyncio.sleep(0)
-        task.cancel()
-        await settle()
+        assert task.cancelled()
         assert answer.closed
 
     scenario(main)

@@ -218,17 +218,32 @@ def test_answer_that_comes_as_its_last_client_leaves_is_closed() -> None:
     scenario(main)
 
 
-def test_lead_given_to_one_who_leaves_goes_to_the_next() -> None:
+@pytest.mark.parametrize("cancel_first", [True, False])
+def test_lead_given_to_one_who_leaves_at_that_moment_goes_to_the_next(cancel_first: bool) -> None:
     async def main(gateway: Gateway) -> None:
-        tasks = [await gateway.ask() for _ in range(3)]
-        gateway.asked[0].set_result(FakeAnswer(b"no", 500))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        tasks[1].cancel()
+        lead = await gateway.cache.find(gateway.plan(), control(None))
+        left, other = await gateway.ask(), await gateway.ask()
+        steps = [lead.leave, left.cancel]
+        for step in reversed(steps) if cancel_first else steps:
+            step()
         await settle()
-        gateway.asked[-1].set_result(FakeAnswer(GOOD))
-        assert (await tasks[2])[1] == GOOD
-        assert tasks[1].cancelled()
+        assert left.cancelled()
+        gateway.asked[0].set_result(FakeAnswer(GOOD))
+        assert await other == (b"MISS", GOOD)
+        assert len(gateway.asked) == 1
+
+    scenario(main)
+
+
+def test_dropped_lead_goes_to_the_next() -> None:
+    async def main(gateway: Gateway) -> None:
+        lead = await gateway.cache.find(gateway.plan(), control(None))
+        other = await gateway.ask()
+        assert gateway.asked == []
+        del lead
+        await settle()
+        gateway.asked[0].set_result(FakeAnswer(GOOD))
+        assert await other == (b"MISS", GOOD)
 
     scenario(main)
 
@@ -289,14 +304,32 @@ def test_client_leaves_while_a_piece_is_awaited_for_it_alone() -> None:
     scenario(main)
 
 
+async def left_for_another(gateway: Gateway) -> tuple[asyncio.Task[Any], FakeAnswer]:
+    """A stream whose client has left while another waits for it."""
+    leader, other = await gateway.ask(b"/completions"), await gateway.ask(b"/completions")
+    answer = FakeAnswer(None, headers=EVENTS)
+    gateway.asked[0].set_result(answer)
+    await settle()
+    leader.cancel()
+    await settle()
+    return other, answer
+
+
+def test_stream_that_breaks_off_when_its_client_has_left_is_asked_for_again() -> None:
+    async def main(gateway: Gateway) -> None:
+        other, answer = await left_for_another(gateway)
+        answer.pieces.put_nowait(TransportError("reset"))
+        await settle()
+        assert answer.closed
+        gateway.asked[1].set_result(FakeAnswer(DONE, headers=EVENTS))
+        assert await other == (b"MISS", DONE)
+
+    scenario(main)
+
+
 def test_stream_is_closed_when_the_last_who_wants_it_leaves() -> None:
     async def main(gateway: Gateway) -> None:
-        leader, other = await gateway.ask(b"/completions"), await gateway.ask(b"/completions")
-        answer = FakeAnswer(None, headers=EVENTS)
-        gateway.asked[0].set_result(answer)
-        await settle()
-        leader.cancel()
-        await settle()
+        other, answer = await left_for_another(gateway)
         assert not answer.closed
         other.cancel()
         await settle()
@@ -460,6 +493,7 @@ def test_memory_hit_takes_no_turn_of_the_loop() -> None:
         ("responses", b"application/json", b'{"error":null,"status":"completed"}', True),
         ("responses", b"application/json", b'{"error":null,"status":"incomplete"}', True),
         ("responses", b"application/json", b'{"status":"in_progress"}', False),
+        ("responses", b"application/json", b'{"status":["completed"]}', False),
         ("chat", b"text/event-stream; charset=utf-8", b"data: {}\n\ndata: [DONE]\n\n", True),
         ("chat", b"text/event-stream", b"data: {}\r\n\r\ndata:[DONE]\r\n\r\n", True),
         ("chat", b"text/event-stream", b"data: {}\n\n", False),

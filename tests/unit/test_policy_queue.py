@@ -61,6 +61,28 @@ def test_free_slots_are_taken_without_waiting() -> None:
     assert queue.stats().total_processed == 2
 
 
+def test_dropped_lease_is_released() -> None:
+    async def main(clock: Clock) -> None:
+        queue = Queue(settings.Queue(concurrency=1), clock)
+        asker = Asker(queue)
+        held = await queue.slot("m")
+        await asker.ask("next")
+        del held
+        await settle()
+        assert asker.order == ["next"]
+
+    run(main)
+
+
+def test_lease_collected_on_the_way_into_the_line_is_not_waited_for() -> None:
+    async def main(clock: Clock) -> None:
+        queue = Queue(settings.Queue(concurrency=1), lambda: held.clear() or clock())
+        held = [queue.take("m")]
+        assert (await queue.slot("m")).waited_s == 0
+
+    run(main)
+
+
 def test_slot_that_is_free_does_not_suspend() -> None:
     step = Queue(settings.Queue(concurrency=1)).slot("m")
     with pytest.raises(StopIteration) as end:
@@ -141,6 +163,28 @@ def test_raised_limit_lets_in_who_waits() -> None:
         assert asker.order == ["1", "2", "3"]
         await asker.release("1")
         assert asker.order[3:] == ["4"]
+
+    run(main)
+
+
+def test_other_settings_while_requests_wait() -> None:
+    async def main(clock: Clock) -> None:
+        queue = Queue(settings.Queue(concurrency=1), clock, keep={"old"})
+        (await queue.slot("old")).release()
+        asker = Asker(queue)
+        for name in ("1", "2", "3"):
+            await asker.ask(name)
+        queue.configure(settings.Queue(concurrency=2, max_size=1), keep={"new"})
+        await settle()
+        assert asker.order == ["1", "2"]
+        assert set(queue.model_stats().queues) == {"m"}
+        with pytest.raises(BusyError):
+            await queue.slot("m")
+        queue.configure(settings.Queue(concurrency=1))
+        await asker.release("1")
+        assert asker.order == ["1", "2"]
+        await asker.release("2")
+        assert asker.order == ["1", "2", "3"]
 
     run(main)
 

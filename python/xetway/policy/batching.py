@@ -152,8 +152,6 @@ class Batcher:
             return
         if member.task is not None:
             member.task.cancel()
-        if member not in batch.members:
-            return
         batch.members.remove(member)
         if self._open.get(batch.key) is batch:
             batch.items -= len(member.question.items)
@@ -187,17 +185,11 @@ class Batcher:
         self.stats.sizes[bisect_left(SIZE_BOUNDS, sum(len(question.items) for question in questions))] += 1
         try:
             answer = await self._send(batch.target, embeddings.merge(questions))
-            body = await _whole(answer, self._max_answer_bytes)
+            parts = await self._parts(answer, questions)
         except Exception as error:  # noqa: BLE001  (it is the callers')
             for member in members:
                 _fail(member, error)
             return
-        if body is None or answer.status in _ABOUT_AN_INPUT:
-            parts = None
-        elif answer.status == 200:
-            parts = embeddings.split(body, questions)
-        else:
-            parts = [body] * len(members)
         if parts is None:
             self._send_each(members)
             return
@@ -205,6 +197,15 @@ class Batcher:
         for member, part in zip(members, parts, strict=True):
             if not member.future.done():
                 member.future.set_result(Part(answer.status, headers, part))
+
+    async def _parts(self, answer: Answer, questions: list[Question]) -> list[bytes] | None:
+        """Return a body for each, or None if each is to be sent by itself."""
+        body = await _whole(answer, self._max_answer_bytes)
+        if body is None or answer.status in _ABOUT_AN_INPUT:
+            return None
+        if answer.status == 200:
+            return embeddings.split(body, questions)
+        return [body] * len(questions)
 
     def _send_each(self, members: list[_Member]) -> None:
         for member in members:

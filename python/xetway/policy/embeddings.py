@@ -46,7 +46,7 @@ def read(body: bytes) -> Question | None:
                 kind = kinds.pop()
             else:
                 return None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
+    except (msgspec.DecodeError, ValueError, RecursionError, KeyError):
         return None
     shape = tuple(sorted((name, bytes(value)) for name, value in fields.items()))
     return Question((("input", kind), *shape), tuple(items), _weight(kind, items))
@@ -75,7 +75,7 @@ def split(body: bytes, questions: Sequence[Question]) -> list[bytes] | None:
         if len(data) != ends[-1] or placed.keys() != set(range(ends[-1])):
             return None
         usages = _shares(fields.get("usage"), [question.weight for question in questions])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
+    except (msgspec.DecodeError, ValueError, RecursionError, KeyError):
         return None
     parts = []
     for (start, end), usage in zip(pairwise(ends), usages, strict=True):

@@ -55,7 +55,10 @@ class Flight:
 
 
 class Lead:
-    """The duty to get an answer. The first of `land`, `give_up` and `leave` ends it, the others do nothing."""
+    """The duty to get an answer.
+
+    The first of `land`, `give_up` and `leave` ends it, the others do nothing. Who drops it leaves.
+    """
 
     __slots__ = ("_flight", "_flights", "key")
 
@@ -63,6 +66,9 @@ class Lead:
         self.key = flight.key
         self._flights = flights
         self._flight: Flight | None = flight
+
+    def __del__(self) -> None:
+        self.leave()
 
     @property
     def wanted(self) -> bool:

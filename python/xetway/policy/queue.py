@@ -131,7 +131,7 @@ _Heap: TypeAlias = list[tuple[float, int, _Waiter]]
 
 
 class Lease:
-    """A slot that is held until `release`, or the end of a `with` block. Releasing again does nothing."""
+    """A slot, held until `release`, the end of a `with` block, or until it is dropped. Once more does nothing."""
 
     __slots__ = ("_line", "_queue", "waited_s")
 
@@ -146,6 +146,9 @@ class Lease:
         if line is not None:
             self._line = None
             self._queue._release(line)  # noqa: SLF001  (two halves of one thing)
+
+    def __del__(self) -> None:
+        self.release()
 
     def __enter__(self) -> Self:
         return self
@@ -166,11 +169,8 @@ class Queue:
         clock: Callable[[], float] = time.monotonic,
         keep: Container[str] = (),
     ) -> None:
-        self._options = options
         self._clock = clock
-        self._keep = keep
-        self._model_limit = options.model_concurrency or sys.maxsize
-        self._all = _Line("", options.concurrency or sys.maxsize, kept=True)
+        self._all = _Line("", sys.maxsize, kept=True)
         self._lines: dict[str, _Line] = {}
         # The head of each line that has a free slot, and some that are no longer that.
         self._offers: _Heap = []
@@ -178,6 +178,18 @@ class Queue:
         self._waits = [0] * (len(WAIT_BOUNDS_S) + 1)
         self._waits_sum_s = 0.0
         self._last_wait_s = 0.0
+        self.configure(options, keep)
+
+    def configure(self, options: settings.Queue, keep: Container[str] = ()) -> None:
+        """Take on other settings. Those who wait keep their places and times; who has a slot keeps it."""
+        self._options = options
+        self._keep = keep
+        self._model_limit = options.model_concurrency or sys.maxsize
+        self._all.limit = options.concurrency or sys.maxsize
+        for line in list(self._lines.values()):
+            line.kept = line.name in keep
+            self._drop_if_idle(line)
+        self._grant_free()
 
     def take(self, model: str, concurrency: int | None = None) -> Lease | None:
         """Take a slot if one is free now. None for `concurrency` is the limit of models that have none."""
@@ -245,6 +257,10 @@ class Queue:
             line.rejected += 1
             self._drop_if_idle(line)
             raise self._busy("too many requests wait already", "queue_full")
+        # From here on a dropped lease may be collected at any time, and free a slot or forget an idle line.
+        line.waiting += 1
+        together.waiting += 1
+        self._lines[line.name] = line
         now = self._clock()
         seconds = self._options.timeout if deadline is None else min(deadline - now, self._options.timeout)
         loop = asyncio.get_running_loop()
@@ -252,9 +268,8 @@ class Queue:
         waiter.timer = loop.call_later(seconds, self._expire, waiter)
         self._arrivals += 1
         heappush(line.heap, (waiter.key, self._arrivals, waiter))
-        line.waiting += 1
-        together.waiting += 1
         self._offer(line)
+        self._grant_free()
         return waiter
 
     def _offer(self, line: _Line) -> None:

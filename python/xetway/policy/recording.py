@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
 
 from xetway.policy.cacheable import Kind
 from xetway.policy.flights import Kept, Lead
@@ -27,8 +27,8 @@ _ENDS = (b"response.completed", b"response.incomplete")
 class _Whole(msgspec.Struct):
     """Of a whole answer, what tells whether it is one."""
 
-    error: Raw | UnsetType | None = UNSET
-    status: Raw | UnsetType = UNSET
+    error: Any = None
+    status: Any = None
 
 
 _DECODE = msgspec.json.Decoder(_Whole).decode
@@ -53,9 +53,9 @@ def is_complete(kind: Kind, content_type: bytes, body: bytes) -> bool:
         whole = _DECODE(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
-    if whole.error is not UNSET and whole.error is not None:
+    if whole.error is not None:
         return False
-    return kind != "responses" or whole.status is UNSET or bytes(whole.status) in {b'"completed"', b'"incomplete"'}
+    return kind != "responses" or whole.status in (None, "completed", "incomplete")
 
 
 def _is_complete_stream(kind: Kind, text: bytes) -> bool:
