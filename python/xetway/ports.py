@@ -5,11 +5,12 @@ Adapters live beside what they adapt to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
+from xetway.policy.caller import Caller
 from xetway.settings.gateway import Model, Priority
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
@@ -123,4 +124,61 @@ class Storage(Protocol):
 
     async def delete(self, prefix: bytes) -> None:
         """Forget all keys that begin so; nothing stands for all there are."""
+        ...
+
+
+class Grant(Protocol):
+    """What a request has taken of its limits."""
+
+    def headers(self) -> list[tuple[str, str]]:
+        """Return what the client is told of its limits, names in lower case."""
+        ...
+
+    def finish(self, tokens_used: int | None = None) -> None:
+        """Settle the tokens and let the next in. Has to be called, whatever becomes of the request; once counts.
+
+        None: it is not known how many tokens were used, so the estimate holds. 0: nobody has worked for the request.
+        """
+        ...
+
+
+class Limiter(Protocol):
+    """Decides whether a request is within its limits: at once, or when a server far away has been asked."""
+
+    def take(self, caller: Caller, model: Model, estimated_tokens: int = 0) -> Grant | Awaitable[Grant]:
+        """Take one request, and its tokens as far as they are known.
+
+        Raises:
+            LimitedError: A limit is reached; nothing was taken.
+        """
+        ...
+
+
+class LimitTable(Protocol):
+    """What is taken, for all workers of a machine: `xetway._native.SharedTable`, where each method is described."""
+
+    def name(self, text: str) -> int:
+        """Return the hash of a name."""
+        ...
+
+    def take(
+        self, name: int, cost: int, interval_ns: int, tolerance_ns: int, now_ns: int
+    ) -> tuple[bool, int, int, int]:
+        """Take units, all or none."""
+        ...
+
+    def refund(self, name: int, cost: int, interval_ns: int, now_ns: int) -> None:
+        """Give units back."""
+        ...
+
+    def charge(self, name: int, cost: int, interval_ns: int, now_ns: int) -> None:
+        """Take units that were used already."""
+        ...
+
+    def enter(self, name: int, worker: int, limit: int, now_ns: int) -> int | None:
+        """Enter a gate, if it is not full."""
+        ...
+
+    def leave(self, gate: int, worker: int) -> None:
+        """Leave a gate."""
         ...

@@ -27,7 +27,7 @@ from xetway.policy.cache import AnswerCache
 from xetway.policy.key_store import KeyStore
 from xetway.policy.keys import Keys
 from xetway.policy.limits import Limiter
-from xetway.policy.memory_storage import MemoryStorage
+from xetway.policy.storage import MemoryStorage
 from xetway.policy.queue import Queue
 from xetway.ports import RawHeaders
 from xetway.settings import gateway as settings

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from xetway.errors import XetwayError
+from xetway.errors import LimitedError, XetwayError
 from xetway.http.response import Response
 
 _TYPES = {
@@ -45,7 +45,9 @@ def kind(status: int) -> str:
 def body(error: XetwayError) -> bytes:
     """Encode an error."""
     param = "model" if error.code in {"model_not_found", "missing_model"} else None
-    return msgspec.json.encode(ErrorBody(ErrorObject(error.message, kind(error.status), error.code, param)))
+    # Of a limit it is said what of.
+    word = error.kind if isinstance(error, LimitedError) else kind(error.status)
+    return msgspec.json.encode(ErrorBody(ErrorObject(error.message, word, error.code, param)))
 
 
 def event(error: XetwayError) -> bytes:
