@@ -25,8 +25,8 @@ const SHORT_SEQUENCE_BYTES: usize = 32;
 /// Longest copy that is made step by step.
 const STEPPED_BYTES: usize = 64;
 
-const LONG: usize = 15;
-const MIN_MATCH: usize = 4;
+pub(super) const LONG: usize = 15;
+pub(super) const MIN_MATCH: usize = 4;
 
 /// Why a block does not decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,12 +167,12 @@ fn decode_rest(block: &[u8], buffer: &mut [u8], begin: Position, end: usize) -> 
 }
 
 #[inline(always)]
-fn chunk<const N: usize>(bytes: &[u8], at: usize) -> Option<&[u8; N]> {
+pub(super) fn chunk<const N: usize>(bytes: &[u8], at: usize) -> Option<&[u8; N]> {
     bytes.get(at..)?.first_chunk()
 }
 
 #[inline(always)]
-fn chunk_mut<const N: usize>(bytes: &mut [u8], at: usize) -> Option<&mut [u8; N]> {
+pub(super) fn chunk_mut<const N: usize>(bytes: &mut [u8], at: usize) -> Option<&mut [u8; N]> {
     bytes.get_mut(at..)?.first_chunk_mut()
 }
 
