@@ -1,4 +1,5 @@
-//! The inner loops of the codec beside their peers: `gearhash` as `hf_xet` calls it, `blake3`, liblz4, memcpy.
+//! The inner loops of the codec beside their peers: `gearhash` as `hf_xet` calls it, `blake3`, liblz4,
+//! `lz4_flex`, memcpy.
 //!
 //! `cargo bench -p xetway-core --bench kernels -- [--rounds N] [--only KERNEL] [NAME=FILE]...` prints a line of JSON for each side
 //! of each kernel on each file. One thread. The sides take turns; what they give is compared before they are timed.
@@ -12,6 +13,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use lz4_flex::block::{CompressTable, compress_into_with_table};
 use xetway_core::codec::{self, Scheme};
 use xetway_core::{MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, bg4, chunker, gear, hash, lz4};
 
@@ -99,12 +101,12 @@ impl Contest<'_> {
 
     /// Chunks as the codec would compress them, grouped where it groups.
     fn lz4(&self, encode: bool) {
-        let plain: Vec<Vec<u8>> = chunker::chunks(self.data).map(grouped).collect();
+        let plain: Vec<(Scheme, Vec<u8>)> = chunker::chunks(self.data).map(grouped).collect();
         let mut encoder = lz4::Encoder::default();
         let mut frames = Vec::new();
-        for chunk in &plain {
+        for (scheme, chunk) in &plain {
             let mut frame = Vec::new();
-            encoder.encode(chunk, &mut frame);
+            encode_as(*scheme, &mut encoder, chunk, &mut frame);
             frames.push(frame);
         }
         let (mut ours, mut theirs) = (vec![0; MAX_CHUNK_BYTES], vec![0; MAX_CHUNK_BYTES]);
@@ -112,7 +114,7 @@ impl Contest<'_> {
         let blocks: Vec<(&[u8], &[u8], &[u8])> = frames
             .iter()
             .zip(&plain)
-            .filter_map(|(frame, chunk)| Some((frame.as_slice(), only_block(frame)?, chunk.as_slice())))
+            .filter_map(|(frame, (_, chunk))| Some((frame.as_slice(), only_block(frame)?, chunk.as_slice())))
             .collect();
         for (frame, block, chunk) in &blocks {
             lz4::decode(frame, &mut ours[..chunk.len()]).unwrap();
@@ -120,17 +122,24 @@ impl Contest<'_> {
             assert!(ours[..chunk.len()] == **chunk && theirs[..chunk.len()] == **chunk);
         }
         if encode {
-            let (mut frame, mut block) = (Vec::new(), vec![0; 2 * MAX_CHUNK_BYTES]);
+            let (mut frame, mut block, mut other_block) =
+                (Vec::new(), vec![0; 2 * MAX_CHUNK_BYTES], vec![0; 2 * MAX_CHUNK_BYTES]);
+            let mut table = CompressTable::large();
             let sides = vec![
                 side("xetway", || {
-                    for chunk in &plain {
+                    for (scheme, chunk) in &plain {
                         frame.clear();
-                        encoder.encode(chunk, black_box(&mut frame));
+                        encode_as(*scheme, &mut encoder, chunk, black_box(&mut frame));
                     }
                 }),
                 side("liblz4", || {
-                    for chunk in &plain {
+                    for (_, chunk) in &plain {
                         given(::lz4::block::compress_to_buffer(chunk, None, false, &mut block).unwrap());
+                    }
+                }),
+                side("lz4_flex", || {
+                    for (_, chunk) in &plain {
+                        given(compress_into_with_table(chunk, &mut other_block, &mut table).unwrap());
                     }
                 }),
             ];
@@ -259,10 +268,17 @@ fn only_block(frame: &[u8]) -> Option<&[u8]> {
     (length >> 31 == 0 && rest.len() == length as usize + 4).then(|| &rest[..length as usize])
 }
 
-fn grouped(chunk: &[u8]) -> Vec<u8> {
+fn grouped(chunk: &[u8]) -> (Scheme, Vec<u8>) {
     match codec::choose(chunk) {
-        Scheme::ByteGrouping4Lz4 => split(chunk),
-        Scheme::None | Scheme::Lz4 => chunk.to_vec(),
+        Scheme::ByteGrouping4Lz4 => (Scheme::ByteGrouping4Lz4, split(chunk)),
+        scheme => (scheme, chunk.to_vec()),
+    }
+}
+
+fn encode_as(scheme: Scheme, encoder: &mut lz4::Encoder, data: &[u8], frame: &mut Vec<u8>) {
+    match scheme {
+        Scheme::ByteGrouping4Lz4 => encoder.encode_planes(data, frame),
+        Scheme::None | Scheme::Lz4 => encoder.encode(data, frame),
     }
 }
 

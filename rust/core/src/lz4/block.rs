@@ -36,8 +36,8 @@ const LONG_ROOM_BYTES: usize = 2 * STEP_BYTES as usize;
 /// Most bytes that are decoded to with room: it lets positions have 32 bits, whose sums cannot overflow.
 const MAX_ROOMY_BYTES: usize = 1 << 31;
 
-const LONG: u32 = 15;
-const MIN_MATCH: u32 = 4;
+pub(super) const LONG: u32 = 15;
+pub(super) const MIN_MATCH: u32 = 4;
 
 /// Why a block does not decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
