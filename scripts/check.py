@@ -57,6 +57,8 @@ def pytest_steps(*, nightly: bool) -> tuple[Step, Step]:
         left_out.append("not torch")
     command = (PYTHON, "-m", "pytest", "--cov", "--durations=10")
     together = ("-m", " and ".join([*left_out, "not alone"]), "--numprocesses=auto", "--dist=loadfile", "--cov-report=")
+    # In the order of the folders: the quick unit tests come last, so that no process waits long for the other.
+    together += ("--no-loadscope-reorder",)
     alone = ("-m", " and ".join([*left_out, "alone"]), "--cov-append", "--cov-report=term")
     return Step("pytest, at the same time", (*command, *together)), Step("pytest, alone", (*command, *alone))
 
