@@ -21,6 +21,7 @@ def run(*arguments: str) -> str:
     return answer.stdout
 
 
+@pytest.mark.alone
 @pytest.mark.heavy
 @pytest.mark.timeout(900)
 def test_codec_kernels_goals_and_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
