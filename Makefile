@@ -7,7 +7,9 @@ FUZZ_SECONDS ?= 60
 TORCH ?= 1
 FAULT_RUNS ?= 25
 SOAK_MINUTES ?= 10
-BENCH_MIB ?= 1024
+BENCH_MIB ?= 256
+LARGE_MIB ?= 1024
+LARGE := test_hash and random or bf16 and (test_publish or test_reconstruct)
 PYTHON_T ?= python3.14t
 
 .DEFAULT_GOAL := help
@@ -47,6 +49,7 @@ soak: build ## SOAK_MINUTES of mixed load and faults on a mirror: no leak, nothi
 
 bench: build ## everything against its peers: benches/results/, docs/benchmarks.md; each bench runs alone too
 	@$(VENV_PYTHON) -m pytest benches/bench_codec.py --size-mib $(BENCH_MIB)
+	@$(VENV_PYTHON) -m pytest benches/bench_codec.py --size-mib $(LARGE_MIB) --name large -k "$(LARGE)"
 	@$(VENV_PYTHON) benches/bench_kernels.py
 	@$(VENV_PYTHON) benches/goals.py
 	@$(VENV_PYTHON) benches/plots.py

@@ -28,7 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--size-mib", type=float, default=256, help="of each corpus (default: 256)")
     group.addoption("--rounds", type=int, default=5, help="timed runs of each side (default: 5)")
     group.addoption("--corpora", default=",".join(CORPORA), help="names with commas between them (default: all)")
-    group.addoption("--results", type=Path, default=None, help="folder to write codec.json to (default: results/)")
+    group.addoption("--results", type=Path, default=None, help="folder for the result (default: results/)")
+    group.addoption("--name", default="codec", help="of the result (default: codec)")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -50,7 +51,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         around["command"] = command("python -m pytest")
         data = {"rounds": session.config.getoption("--rounds"), "contests": kept}
         title = "The codec and the store, beside their peers"
-        write("codec", title, around, data, contests_text(kept), folder=session.config.getoption("--results"))
+        name, folder = session.config.getoption("--name"), session.config.getoption("--results")
+        write(name, title, around, data, contests_text(kept), folder=folder)
     shutil.rmtree(_HOME, ignore_errors=True)
 
 

@@ -55,7 +55,7 @@ class Contest:
         self, benchmark: Any, rounds: int, sides: Mapping[str, Side], same: Callable[[Any], Any] = lambda answer: answer
     ) -> None:
         """Time the sides in turn; `same(answer)` is what must be equal for all of them."""
-        used_bytes = 4 * self.amount if self.unit == "bytes" and self.amount >= _LARGE_BYTES else 0
+        used_bytes = 2 * self.amount if self.unit == "bytes" and self.amount >= _LARGE_BYTES else 0
         answers = {name: same(side.once()[0]) for name, side in sides.items()}
         assert all(answer == answers[OURS] for answer in answers.values()), f"{self.work}: the answers differ"
         self.samples = {name: [] for name in sides}

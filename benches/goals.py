@@ -1,5 +1,7 @@
 """The goals for speed, measured: reads results/, prints each with its ratio, and writes results/goals.md.
 
+Of work that was measured on a large file as well (large.json), that is what counts.
+
 Where a goal is not met, results/bounds.json may say what bounds it, by the goal's name, with counters.
 """
 
@@ -42,6 +44,11 @@ def _against(work: str, key: str = "times_as_fast", corpus: str = "random") -> C
     return lambda codec, _: _side(codec, work, corpus, "hf_xet")[key]
 
 
+def _both(codec: Data, large: Data) -> Data:
+    """The results of a codec run, those on large files first."""
+    return {"contests": [*large["contests"], *codec["contests"]]}
+
+
 def _of_kernel(kernels: Data, kernel: str, corpus: str, side: str) -> Data:
     for found in kernels["kernels"]:
         if (found["kernel"], found["corpus"], found["side"]) == (kernel, corpus, side):
@@ -71,14 +78,15 @@ GOALS = (
     Goal("publish, of hf_xet to local://", 2.5, "x", _against("publish", corpus="bf16")),
     Goal("reconstruct verified, of hf_xet from local://", 2.0, "x", _against("reconstruct", corpus="bf16")),
     Goal("decode LZ4, of liblz4", 1.0, "x", _kernel("lz4_decode", "text", "liblz4")),
-    Goal("regroup BG4, the slower way", 10.0, "GB/s", _slowest_regrouping),
+    Goal("regroup BG4 in cache, the slower way", 10.0, "GB/s", _slowest_regrouping),
     Goal("a call with 64 bytes, the slowest", 2.0, "µs", _slowest_call_us, most=True),
 )
 
 
-def rows(codec: Data, kernels: Data, bounds: Mapping[str, str]) -> list[list[str]]:
+def rows(codec: Data, large: Data, kernels: Data, bounds: Mapping[str, str]) -> list[list[str]]:
     """Each goal with its figure, whether it is met, and what bounds it if not."""
     found = []
+    codec = _both(codec, large)
     for goal in GOALS:
         try:
             figure = goal.measured(codec, kernels)
@@ -91,13 +99,13 @@ def rows(codec: Data, kernels: Data, bounds: Mapping[str, str]) -> list[list[str
     return found
 
 
-def read(folder: Path) -> tuple[Data, Data, Mapping[str, str]]:
-    """The results of the codec and of the kernels, and what is said of goals that are not met."""
-    codec, kernels = (
-        json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("codec", "kernels")
+def read(folder: Path) -> tuple[Data, Data, Data, Mapping[str, str]]:
+    """The results of the codec, on large files too, and of the kernels; and what is said of goals that are not met."""
+    codec, large, kernels = (
+        json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("codec", "large", "kernels")
     )
     path = folder / "bounds.json"
-    return codec, kernels, json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return codec, large, kernels, json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _wanted(goal: Goal) -> str:
@@ -114,17 +122,17 @@ def main() -> None:
     print(text)
 
 
-def page(codec: Data, kernels: Data, bounds: Mapping[str, str]) -> str:
+def page(codec: Data, large: Data, kernels: Data, bounds: Mapping[str, str]) -> str:
     """results/goals.md: where and when it was measured, and each goal."""
     runs = [
         f"- {name}.json: {data['date']}, commit {data['commit']}, {data['cpu']}, `{data['command']}`"
-        for name, data in (("codec", codec), ("kernels", kernels))
+        for name, data in (("codec", codec), ("large", large), ("kernels", kernels))
     ]
-    return "\n".join(["# Goals", "", *runs, "", goals_table(codec, kernels, bounds)]) + "\n"
+    return "\n".join(["# Goals", "", *runs, "", goals_table(codec, large, kernels, bounds)]) + "\n"
 
 
-def goals_table(codec: Data, kernels: Data, bounds: Mapping[str, str]) -> str:
-    return table(("goal", "wanted", "measured", "", "bounded by"), rows(codec, kernels, bounds))
+def goals_table(codec: Data, large: Data, kernels: Data, bounds: Mapping[str, str]) -> str:
+    return table(("goal", "wanted", "measured", "", "bounded by"), rows(codec, large, kernels, bounds))
 
 
 if __name__ == "__main__":

@@ -74,12 +74,12 @@ def figures(codec: Data, kernels: Data) -> dict[str, str]:
     }
 
 
-def document(codec: Data, kernels: Data, bounds: Mapping[str, str]) -> str:
+def document(codec: Data, large: Data, kernels: Data, bounds: Mapping[str, str]) -> str:
     """docs/benchmarks.md: every number in it is of the results."""
     return f"""# Benchmarks
 
 Measured beside the peers in one run: the sides take turns, their answers are compared before they are timed, and every
-figure below is made from `benches/results/codec.json` and `benches/results/kernels.json` by `benches/plots.py`.
+figure below is made by `benches/plots.py` from `codec.json`, `large.json` and `kernels.json` in `benches/results/`.
 
 {caption(codec)}
 
@@ -91,7 +91,7 @@ figure below is made from `benches/results/codec.json` and `benches/results/kern
 
 ## Goals
 
-{goals_table(codec, kernels, bounds)}
+{goals_table(codec, large, kernels, bounds)}
 
 ## Do it again
 
@@ -121,7 +121,7 @@ def main() -> None:
     chosen = parser.parse_args()
     found = read(chosen.results)
     chosen.docs.mkdir(exist_ok=True)
-    for name, text in {**figures(*found[:2]), "benchmarks.md": document(*found)}.items():
+    for name, text in {**figures(found[0], found[2]), "benchmarks.md": document(*found)}.items():
         (chosen.docs / name).write_text(text, encoding="utf-8")
         print(chosen.docs / name)
 

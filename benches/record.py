@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def circumstances(*packages: str) -> dict[str, Any]:
 def command(*program: str) -> str:
     """What to type for the same run, with the place of temporary files where one was named."""
     place = [f"TMPDIR={os.environ['TMPDIR']}"] if "TMPDIR" in os.environ else []
-    return " ".join([*place, *program, *sys.argv[1:]])
+    return " ".join([*place, *program, *map(shlex.quote, sys.argv[1:])])
 
 
 def warm_memory(size: int) -> None:

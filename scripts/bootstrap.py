@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from toolchain import ROOT, VENV, MissingError, check_all, last_line, venv_program
+from toolchain import ROOT, VENV, MissingError, check_all, venv_program
 
 STAMP = VENV / "xetway-bootstrap.json"
 CONSTRAINTS = ROOT / "scripts" / "constraints.txt"
@@ -85,15 +85,16 @@ def run(
     if answer.returncode == 0:
         say(f"{what} ({time.monotonic() - began:.0f} s)")
         return
-    tail = [line for line in answer.stdout.splitlines() if line.strip()][-25:]
-    if registry and any(sign in answer.stdout.lower() for sign in NETWORK_SIGNS):
+    lines = [line for line in answer.stdout.splitlines() if line.strip()]
+    signs = [line.strip() for line in lines if any(sign in line.lower() for sign in NETWORK_SIGNS)]
+    if registry and signs:
         raise MissingError(
             f"{what}: failed, most likely because {registry} cannot be reached from here.\n"
-            f"Check the network, and the proxy settings if there is a proxy. It said: {last_line(answer.stdout)}"
+            f"Check the network, and the proxy settings if there is a proxy. It said: {signs[-1]}"
         )
     raise MissingError(
         f"{what}: failed. The last lines of `{' '.join(map(str, command))}`:\n"
-        + "\n".join(f"  {line}" for line in tail)
+        + "\n".join(f"  {line}" for line in lines[-25:])
     )
 
 

@@ -21,7 +21,10 @@ ADVICE = (
     "Get one, 3.14 or newer (`uv python install 3.14t`, `pyenv install 3.14t`, or CPython's sources configured with "
     "--disable-gil), and name it: `make freethreaded PYTHON_T=/path/to/python3.14t`"
 )
-IS_FREE = "import sys, sysconfig; sys.exit(not sysconfig.get_config_var('Py_GIL_DISABLED'))"
+# PyO3 and msgspec have nothing for those before.
+IS_FREE = (
+    "import sys, sysconfig; sys.exit(sys.version_info < (3, 14) or not sysconfig.get_config_var('Py_GIL_DISABLED'))"
+)
 STAYS_FREE = "import sys, xetway, xetway._native; sys.exit(sys._is_gil_enabled())"
 QUICK = "not peers and not heavy and not nightly"
 # Their tests share nothing: no folder, no server.
@@ -32,12 +35,12 @@ IN_THREADS = tuple(
 
 
 def check_interpreter(python: str) -> str:
-    """Raise MissingError unless `python` runs without an interpreter lock; returns its path."""
+    """Raise MissingError unless `python` is new enough and needs no interpreter lock; returns its path."""
     found = shutil.which(python)
     if found is None:
         raise MissingError(f"there is no {python} here. {ADVICE}")
     if subprocess.run((found, "-c", IS_FREE), check=False).returncode:
-        raise MissingError(f"{found} is not a free-threaded Python. {ADVICE}")
+        raise MissingError(f"{found} is not a free-threaded Python that will do. {ADVICE}")
     return found
 
 

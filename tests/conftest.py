@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from server_process import ServerProcess, create_token
 from upstream import FaultUpstream, Manners
+
+settings.register_profile("patient", deadline=None, print_blob=True)  # a busy machine is no failure
+settings.load_profile("patient")
 
 MakeServer = Callable[..., ServerProcess]
 MakeUpstream = Callable[..., FaultUpstream]

@@ -85,6 +85,7 @@ def test_the_port_is_free_again_after_a_stop(make_server: Callable[..., ServerPr
     assert again.stop() == 0
 
 
+@pytest.mark.alone
 def test_an_interrupt_stops_it_too(make_server: Callable[..., ServerProcess]) -> None:
     server = make_server()
     before = time.monotonic()

@@ -222,6 +222,7 @@ def test_many_at_once(server: Server) -> None:
     assert sizes == [5 * MIB] * 32
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_stopping_is_bounded_and_breaks_what_still_runs(tmp_path: Path) -> None:
     server = Server(tmp_path)
@@ -248,6 +249,7 @@ def test_stopping_is_bounded_and_breaks_what_still_runs(tmp_path: Path) -> None:
     assert got == [b"ended"]
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_an_answer_in_progress_is_finished_before_stopping(tmp_path: Path) -> None:
     server = Server(tmp_path)

@@ -21,11 +21,14 @@ def run(*arguments: str) -> str:
     return answer.stdout
 
 
+@pytest.mark.alone
 @pytest.mark.heavy
 @pytest.mark.timeout(900)
 def test_codec_kernels_goals_and_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     size = ("--size-mib", "0.3", "--rounds", "1", "--corpora", "random,bf16,text", "--results", str(tmp_path))
-    run("-m", "pytest", "-q", "-p", "no:cacheprovider", "benches/bench_codec.py", *size)
+    bench = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    run(*bench, "benches/bench_codec.py", *size)
+    run(*bench, "benches/bench_codec.py::test_publish", *size, "--name", "large")
     # Unoptimized, because `cargo test` has compiled most of that already.
     monkeypatch.setattr(bench_kernels, "CARGO", ("cargo", "test", "--locked", "-q", *bench_kernels.CARGO[-5:]))
     monkeypatch.setattr(sys, "argv", ["bench_kernels.py", *size])

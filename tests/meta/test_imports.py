@@ -32,6 +32,7 @@ def fresh(module: str) -> tuple[float, set[str]]:
     return seconds, set(modules)
 
 
+@pytest.mark.alone
 def test_import_is_quick_and_light() -> None:
     best, modules = min(fresh("xetway") for _ in range(5))
     assert best < 0.3

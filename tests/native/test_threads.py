@@ -87,12 +87,14 @@ def keep(store, content):
     return terms, size, xorbs[0][0]
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("_no_switches")
 @pytest.mark.parametrize("name", CALLS)
 def test_calls_run_at_the_same_time(name):
     assert run_at_once(*CALLS[name])
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("_no_switches")
 def test_files_are_hashed_at_the_same_time(tmp_path):
     long, short = tmp_path / "long", tmp_path / "short"
@@ -101,6 +103,7 @@ def test_files_are_hashed_at_the_same_time(tmp_path):
     assert run_at_once(xetway.hash_file, long, short)
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("_no_switches")
 def test_a_store_works_for_several_threads_at_the_same_time(tmp_path):
     store = XorbStore(tmp_path)

@@ -88,6 +88,7 @@ def kill_rounds(rounds: int, make_server: Callable[..., ServerProcess], make_tok
         writer.server = server
         if number % 5 == 4 or number == rounds - 1:
             run_xetway(data, "fsck")
+    print(f"{len(acknowledged)} uploads were acknowledged")
     assert len(acknowledged) > rounds / 4, "hardly an upload got through; nothing is shown"
     known = [commit["commit_id"] for commit in writer.list_repo_commits(repo_id=REPO)]
     # one commit of each round may have been made without the answer having arrived

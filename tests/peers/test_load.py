@@ -21,6 +21,7 @@ from tests.peers.conftest import MIB
 
 GIB = 1024 * MIB
 LIMIT = 250 * MIB
+pytestmark = pytest.mark.alone
 
 
 @pytest.mark.timeout(240)

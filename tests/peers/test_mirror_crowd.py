@@ -20,6 +20,7 @@ from tests.peers.test_revisions import filled
 CROWD = Path(__file__).with_name("crowd.py")
 LIMIT = 400 * MIB
 REAL_CLIENTS = 4
+pytestmark = pytest.mark.alone
 
 
 def ask_together(site: Site, uploader, repo: str, size_mib: int, tmp_path: Path) -> None:

@@ -12,13 +12,12 @@ from weights import change, write_weights
 
 import xetway
 from tests.conftest import HUB_TOKEN
-from tests.peers.clients import NEWEST, TRANSFORMERS, Client, Pair, contents, sha256
+from tests.peers.clients import NEWEST, Client, Pair, contents, sha256
 from tests.peers.conftest import MIB
 from tests.peers.mirrored import ONCE, Site
 from tests.peers.test_curl import curl
 from tests.peers.test_file_system import READ
 from tests.peers.test_revisions import filled
-from tests.peers.test_transformers import LOAD, MAKE
 
 PLAIN = {"HF_HUB_DISABLE_XET": "1"}
 
@@ -216,17 +215,3 @@ def test_private_and_gated_with_the_callers_token(
         )
         expected = "GatedRepoError" if name == repo else "RepositoryNotFoundError"
         assert [result.get("error") for result in refused] == [expected, expected], refused
-
-
-@pytest.mark.torch
-@pytest.mark.timeout(300)
-def test_from_pretrained(site: Site, make_client, write_token: str, repo: str, tmp_path: Path) -> None:
-    uploader = make_client(write_token, TRANSFORMERS)
-    model = tmp_path / "tiny"
-    assert uploader.python(MAKE, str(model)) == "made"
-    expected = uploader.python(LOAD, str(model))
-    filled(uploader, repo, model)
-    assert site.user(pair=TRANSFORMERS).python(LOAD, repo) == expected
-    site.upstream.forget()
-    assert site.user(pair=TRANSFORMERS).python(LOAD, repo) == expected
-    assert site.upstream.data_bytes == 0

@@ -261,6 +261,7 @@ def test_the_command_line_under_all_faults(upstream, crafted: CraftedRepo, tmp_p
         assert (target / file.name).read_bytes() == file.data
 
 
+@pytest.mark.alone
 def test_cancelled_it_stops(upstream, crafted: CraftedRepo, tmp_path: Path) -> None:
     upstream.add(Rule(Fault.STALL, "xorb_bytes", times=None))
     slow = _native.HttpClient(user_agent="xetway-test", stall_window_s=600)

@@ -1,13 +1,17 @@
-"""transformers' from_pretrained against our server: config, tokenizer files and weights of a tiny model."""
+"""transformers' from_pretrained against our server and through a mirror: config and weights of a tiny model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from server_process import ServerProcess
 
 from tests.peers.clients import TRANSFORMERS, Client
+from tests.peers.mirrored import Site
+from tests.peers.test_revisions import filled
 
 MAKE = """
 import json, sys, torch
@@ -35,18 +39,37 @@ print(json.dumps("pushed"))
 """
 
 
+@pytest.fixture(scope="module")
+def tiny(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A tiny model in several shards, and what it computes when it is loaded from its folder."""
+    root = tmp_path_factory.mktemp("tiny")
+    maker, model = Client(TRANSFORMERS, server, root / "maker"), root / "model"
+    assert maker.python(MAKE, str(model)) == "made"
+    assert len(list(model.glob("*.safetensors"))) > 1
+    return model, maker.python(LOAD, str(model))
+
+
 @pytest.mark.torch
 @pytest.mark.timeout(300)
 def test_from_pretrained_and_push_to_hub(
-    make_client: Callable[..., Client], write_token: str, repo: str, tmp_path: Path
+    make_client: Callable[..., Client], write_token: str, repo: str, tiny: tuple[Path, Any]
 ) -> None:
+    model, expected = tiny
     writer = make_client(write_token, TRANSFORMERS)
-    model = tmp_path / "tiny"
-    assert writer.python(MAKE, str(model)) == "made"
-    expected = writer.python(LOAD, str(model))  # what the local folder gives
-    assert len(list(model.glob("*.safetensors"))) > 1, "the weights should be in several shards"
-    writer.create_repo(repo_id=repo)
-    writer.upload_folder(repo_id=repo, folder_path=str(model))
+    filled(writer, repo, model)
     assert make_client(None, TRANSFORMERS).python(LOAD, repo) == expected
     assert writer.python(PUSH, str(model), f"{repo}-pushed") == "pushed"
     assert make_client(None, TRANSFORMERS).python(LOAD, f"{repo}-pushed") == expected
+
+
+@pytest.mark.torch
+@pytest.mark.timeout(300)
+def test_from_pretrained_through_a_mirror(
+    site: Site, make_client: Callable[..., Client], write_token: str, repo: str, tiny: tuple[Path, Any]
+) -> None:
+    model, expected = tiny
+    filled(make_client(write_token, TRANSFORMERS), repo, model)
+    assert site.user(pair=TRANSFORMERS).python(LOAD, repo) == expected
+    site.upstream.forget()
+    assert site.user(pair=TRANSFORMERS).python(LOAD, repo) == expected
+    assert site.upstream.data_bytes == 0

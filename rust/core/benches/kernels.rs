@@ -1,4 +1,5 @@
-//! The inner loops of the codec beside their peers: `gearhash` as `hf_xet` calls it, `blake3`, liblz4, memcpy.
+//! The inner loops of the codec beside their peers: `gearhash` as `hf_xet` calls it, `blake3`, liblz4,
+//! `lz4_flex`, memcpy.
 //!
 //! `cargo bench -p xetway-core --bench kernels -- [--rounds N] [--only KERNEL] [NAME=FILE]...` prints a line of JSON for each side
 //! of each kernel on each file. One thread. The sides take turns; what they give is compared before they are timed.
@@ -12,6 +13,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use lz4_flex::block::{CompressTable, compress_into_with_table};
 use xetway_core::codec::{self, Scheme};
 use xetway_core::{MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, bg4, chunker, gear, hash, lz4};
 
@@ -20,6 +22,9 @@ const PEER_SKIPS_BYTES: usize = MIN_CHUNK_BYTES - 64 - 1;
 
 /// Magic, two bytes of description and a check: what stands before the first block of our frames.
 const FRAME_HEADER_BYTES: usize = 7;
+
+/// So many chunks, and what they are regrouped into, fit into a second-level cache.
+const NEAR_CHUNKS: usize = 4;
 
 /// The key of chunk hashes.
 const DATA_KEY: [u8; 32] = [
@@ -96,12 +101,12 @@ impl Contest<'_> {
 
     /// Chunks as the codec would compress them, grouped where it groups.
     fn lz4(&self, encode: bool) {
-        let plain: Vec<Vec<u8>> = chunker::chunks(self.data).map(grouped).collect();
+        let plain: Vec<(Scheme, Vec<u8>)> = chunker::chunks(self.data).map(grouped).collect();
         let mut encoder = lz4::Encoder::default();
         let mut frames = Vec::new();
-        for chunk in &plain {
+        for (scheme, chunk) in &plain {
             let mut frame = Vec::new();
-            encoder.encode(chunk, &mut frame);
+            encode_as(*scheme, &mut encoder, chunk, &mut frame);
             frames.push(frame);
         }
         let (mut ours, mut theirs) = (vec![0; MAX_CHUNK_BYTES], vec![0; MAX_CHUNK_BYTES]);
@@ -109,7 +114,7 @@ impl Contest<'_> {
         let blocks: Vec<(&[u8], &[u8], &[u8])> = frames
             .iter()
             .zip(&plain)
-            .filter_map(|(frame, chunk)| Some((frame.as_slice(), only_block(frame)?, chunk.as_slice())))
+            .filter_map(|(frame, (_, chunk))| Some((frame.as_slice(), only_block(frame)?, chunk.as_slice())))
             .collect();
         for (frame, block, chunk) in &blocks {
             lz4::decode(frame, &mut ours[..chunk.len()]).unwrap();
@@ -117,17 +122,24 @@ impl Contest<'_> {
             assert!(ours[..chunk.len()] == **chunk && theirs[..chunk.len()] == **chunk);
         }
         if encode {
-            let (mut frame, mut block) = (Vec::new(), vec![0; 2 * MAX_CHUNK_BYTES]);
+            let (mut frame, mut block, mut other_block) =
+                (Vec::new(), vec![0; 2 * MAX_CHUNK_BYTES], vec![0; 2 * MAX_CHUNK_BYTES]);
+            let mut table = CompressTable::large();
             let sides = vec![
                 side("xetway", || {
-                    for chunk in &plain {
+                    for (scheme, chunk) in &plain {
                         frame.clear();
-                        encoder.encode(chunk, black_box(&mut frame));
+                        encode_as(*scheme, &mut encoder, chunk, black_box(&mut frame));
                     }
                 }),
                 side("liblz4", || {
-                    for chunk in &plain {
+                    for (_, chunk) in &plain {
                         given(::lz4::block::compress_to_buffer(chunk, None, false, &mut block).unwrap());
+                    }
+                }),
+                side("lz4_flex", || {
+                    for (_, chunk) in &plain {
+                        given(compress_into_with_table(chunk, &mut other_block, &mut table).unwrap());
                     }
                 }),
             ];
@@ -150,6 +162,7 @@ impl Contest<'_> {
         }
     }
 
+    /// The codec groups chunks that were just hashed, so the goal is for chunks in a processor's own cache.
     fn bg4(&self) {
         let chunks: Vec<&[u8]> = chunker::chunks(self.data).collect();
         let planes: Vec<Vec<u8>> = chunks.iter().map(|chunk| split(chunk)).collect();
@@ -158,26 +171,34 @@ impl Contest<'_> {
             assert!(*planes == plain_split(chunk));
             assert!(bg4::merge(planes, &mut merged) && merged == *chunk);
         }
+        let near = chunks.len().min(NEAR_CHUNKS);
+        self.regroup("", &chunks[..near], &planes[..near]);
+        self.regroup("_from_memory", &chunks, &planes);
+    }
+
+    fn regroup(&self, from: &str, chunks: &[&[u8]], planes: &[Vec<u8>]) {
+        let bytes: usize = chunks.iter().map(|chunk| chunk.len()).sum();
+        let times = (self.data.len() / bytes.max(1)).max(1);
         let (mut out, mut copy) = (vec![0; MAX_CHUNK_BYTES], vec![0; MAX_CHUNK_BYTES]);
         let sides = vec![
             side("xetway", || {
-                for chunk in &chunks {
+                for chunk in chunks.iter().cycle().take(times * chunks.len()) {
                     assert!(bg4::split(chunk, black_box(&mut out[..chunk.len()])));
                 }
             }),
-            side("memcpy", || copy_all(&chunks, &mut copy)),
+            side("memcpy", || copy_all(chunks, times, &mut copy)),
         ];
-        self.run("bg4_split", self.data.len(), sides);
+        self.run(&format!("bg4_split{from}"), times * bytes, sides);
         let (mut merged, mut copy) = (vec![0; MAX_CHUNK_BYTES], vec![0; MAX_CHUNK_BYTES]);
         let sides = vec![
             side("xetway", || {
-                for planes in &planes {
+                for planes in planes.iter().cycle().take(times * planes.len()) {
                     assert!(bg4::merge(planes, black_box(&mut merged[..planes.len()])));
                 }
             }),
-            side("memcpy", || copy_all(&planes, &mut copy)),
+            side("memcpy", || copy_all(planes, times, &mut copy)),
         ];
-        self.run("bg4_merge", self.data.len(), sides);
+        self.run(&format!("bg4_merge{from}"), times * bytes, sides);
     }
 }
 
@@ -190,8 +211,8 @@ fn given<T>(value: T) {
     let _ = black_box(value);
 }
 
-fn copy_all(pieces: &[impl AsRef<[u8]>], target: &mut [u8]) {
-    for piece in pieces.iter().map(AsRef::as_ref) {
+fn copy_all(pieces: &[impl AsRef<[u8]>], times: usize, target: &mut [u8]) {
+    for piece in pieces.iter().cycle().take(times * pieces.len()).map(AsRef::as_ref) {
         black_box(&mut target[..piece.len()]).copy_from_slice(piece);
     }
 }
@@ -247,10 +268,17 @@ fn only_block(frame: &[u8]) -> Option<&[u8]> {
     (length >> 31 == 0 && rest.len() == length as usize + 4).then(|| &rest[..length as usize])
 }
 
-fn grouped(chunk: &[u8]) -> Vec<u8> {
+fn grouped(chunk: &[u8]) -> (Scheme, Vec<u8>) {
     match codec::choose(chunk) {
-        Scheme::ByteGrouping4Lz4 => split(chunk),
-        Scheme::None | Scheme::Lz4 => chunk.to_vec(),
+        Scheme::ByteGrouping4Lz4 => (Scheme::ByteGrouping4Lz4, split(chunk)),
+        scheme => (scheme, chunk.to_vec()),
+    }
+}
+
+fn encode_as(scheme: Scheme, encoder: &mut lz4::Encoder, data: &[u8], frame: &mut Vec<u8>) {
+    match scheme {
+        Scheme::ByteGrouping4Lz4 => encoder.encode_planes(data, frame),
+        Scheme::None | Scheme::Lz4 => encoder.encode(data, frame),
     }
 }
 

@@ -59,7 +59,7 @@ impl Encoder {
                 let grouped = front(&mut self.grouped, data.len());
                 // The lengths are equal.
                 let _ = bg4::split(data, grouped);
-                self.lz4.encode(grouped, out);
+                self.lz4.encode_planes(grouped, out);
             }
         }
     }

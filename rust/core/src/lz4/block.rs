@@ -1,9 +1,12 @@
 //! The LZ4 block decoder, in safe Rust.
 //!
 //! A block is a row of sequences, each a few literals and a match: bytes that were decoded before,
-//! from so many bytes back. While at least [`ROOM_BYTES`] are free and [`HEAD_BYTES`] are left to
-//! read, copies have a fixed length, which compiles to a few vector instructions; what they write
-//! too much is overwritten by the next. The end is decoded byte-exactly.
+//! from so many bytes back. Where there is room, copies have a fixed length, which compiles to a few
+//! vector instructions; what they write too much is overwritten by the next. What is long, odd, wrong
+//! or near the end is decoded byte-exactly.
+//!
+//! The way from one token to the next bounds the speed, so it is kept to a load and a shift. As cells,
+//! what is written to can be read from meanwhile: a match costs one check of where it begins.
 //!
 //! | size | field |
 //! |---|---|
@@ -14,19 +17,27 @@
 //! | 0.. | if the token has a match length of 15: bytes to add, as above |
 //!
 //! Source: LZ4 Block Format Description (2022-07-31).
-#![expect(clippy::inline_always, reason = "up to 4 % faster than what the compiler chooses")]
+#![expect(clippy::inline_always, reason = "the loop is fast because its copies are part of it")]
 
-/// What the fixed part of a sequence is read from, with 14 literals.
-const HEAD_BYTES: usize = 32;
-/// What one sequence may write to without another look at how much is free.
-pub(crate) const ROOM_BYTES: usize = 64;
+use std::cell::Cell;
+
+/// What is read of a short sequence at once, with the token of the next.
+const HEAD_BYTES: usize = 18;
+/// What a short sequence may write to without another look at how much is free.
+pub(crate) const ROOM_BYTES: usize = 48;
 /// Most bytes that a short sequence decodes to: 14 literals and a match of 18.
 const SHORT_SEQUENCE_BYTES: usize = 32;
-/// Longest copy that is made step by step.
-const STEPPED_BYTES: usize = 64;
+/// Most literals, and the longest match, that are copied with a fixed length.
+const STEP_BYTES: u32 = 64;
+/// As [`HEAD_BYTES`], of any sequence that is copied so.
+const LONG_HEAD_BYTES: usize = STEP_BYTES as usize + 6;
+/// As [`ROOM_BYTES`], of any sequence that is copied so.
+const LONG_ROOM_BYTES: usize = 2 * STEP_BYTES as usize;
+/// Most bytes that are decoded to with room: it lets positions have 32 bits, whose sums cannot overflow.
+const MAX_ROOMY_BYTES: usize = 1 << 31;
 
-const LONG: usize = 15;
-const MIN_MATCH: usize = 4;
+pub(super) const LONG: u32 = 15;
+pub(super) const MIN_MATCH: u32 = 4;
 
 /// Why a block does not decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,148 +63,223 @@ pub(super) fn decode(block: &[u8], buffer: &mut [u8], start: usize, end: usize) 
     let end = end.min(buffer.len());
     // A short sequence thus never passes the end where there is room.
     let usable = buffer.len().min(end + ROOM_BYTES - SHORT_SEQUENCE_BYTES);
-    let roomy = buffer.get_mut(..usable).unwrap_or_default();
     let too_long = |error| match error {
         BlockError::TooLong(end) => BlockError::TooLong(end.saturating_sub(start)),
         BlockError::Malformed => error,
     };
-    let begin = Position { read: 0, write: start };
-    let position = decode_roomy(block, roomy, begin, end).map_err(too_long)?;
-    let decoded = decode_rest(block, buffer, position, end).map_err(too_long)?;
-    Ok(decoded - start)
+    let mut position = Position { read: 0, write: start };
+    loop {
+        let roomy = buffer.get_mut(..usable.min(MAX_ROOMY_BYTES)).unwrap_or_default();
+        position = decode_roomy(block, roomy, position, end);
+        let last = decode_sequence(block, buffer, &mut position, end).map_err(too_long)?;
+        if last {
+            return Ok(position.write - start);
+        }
+    }
 }
 
-/// Decode as far as there is room; returns where the next sequence begins and is to go.
-fn decode_roomy(block: &[u8], buffer: &mut [u8], begin: Position, end: usize) -> Result<Position, BlockError> {
-    let Position { mut read, mut write } = begin;
-    while let Some(head) = chunk::<HEAD_BYTES>(block, read) {
-        let free = buffer.len().wrapping_sub(write);
-        let Some(room) = chunk_mut::<ROOM_BYTES>(buffer, write) else {
-            break;
-        };
-        let [token, head @ ..] = head;
-        let (mut literals, short) = (usize::from(token >> 4), usize::from(token & 15));
-        let offset;
+/// Decode sequences while there is room and none is long, odd or wrong; returns where the next one begins and is to go.
+#[inline(never)]
+fn decode_roomy(block: &[u8], buffer: &mut [u8], begin: Position, end: usize) -> Position {
+    let mut input = block.get(begin.read..).unwrap_or_default();
+    let out = Cell::from_mut(buffer).as_slice_of_cells();
+    let (Some(token), Ok(mut write)) = (input.first(), u32::try_from(begin.write)) else {
+        return begin;
+    };
+    // The last four bytes read: the highest is the token.
+    let mut last = u32::from(*token) << 24;
+    while let (Some(head), Some(room)) = (input.first_chunk::<HEAD_BYTES>(), window::<ROOM_BYTES>(out, write)) {
+        let (mut literals, short) = (last >> 28, last >> 24 & 15);
+        let mut read = literals as usize;
         if literals < LONG {
-            copy::<16>(head, 0, room, 0);
-            offset = offset_at(head, literals).ok_or(BlockError::Malformed)?;
-            read += literals + 3;
-            // Nearer matches overlap what they are copied to.
-            if short < LONG && offset >= 18 {
-                let end = write + literals;
-                let Some(decoded) = buffer.get(..end) else { break };
-                let Some(source) = chunk::<18>(decoded, end.wrapping_sub(offset)) else {
-                    return Err(BlockError::Malformed);
-                };
-                let source = *source;
-                let Some(room) = chunk_mut::<ROOM_BYTES>(buffer, write) else {
+            let (Some(next), Some(target)) = (word(head, read), room.get(read..)) else {
+                break;
+            };
+            put::<16>(head, 1, room);
+            if short < LONG {
+                let at = write + literals;
+                if !copy_short(out, at, next >> 8 & 0xffff, target) {
                     break;
-                };
-                copy::<18>(&source, 0, room, literals);
-                write = end + short + MIN_MATCH;
+                }
+                write = at + short + MIN_MATCH;
+                last = next;
+                input = input.get(read + 3..).unwrap_or_default();
                 continue;
             }
-        } else {
-            let mut from = read + 1;
-            literals += more(block, &mut from)?;
-            let left = block.len() - from;
-            if literals + HEAD_BYTES > left || literals + ROOM_BYTES > free {
+        }
+        let (Some(head), Some(room)) = (
+            input.first_chunk::<LONG_HEAD_BYTES>(),
+            window::<LONG_ROOM_BYTES>(out, write),
+        ) else {
+            break;
+        };
+        if literals == LONG {
+            let [_, more, ..] = head;
+            literals += u32::from(*more);
+            if literals > STEP_BYTES {
                 break;
             }
-            copy_literals(block, from, buffer, write, literals);
-            read = from + literals;
-            offset = offset_at(block, read).ok_or(BlockError::Malformed)?;
-            read += 2;
+            put::<32>(head, 2, room);
+            put::<32>(head, 34, room.get(32..).unwrap_or_default());
+            read = literals as usize + 1;
         }
-        write += literals;
-        if offset == 0 {
-            return Err(BlockError::Malformed);
-        }
+        let (Some(mut next), Some(target)) = (word(head, read), room.get(literals as usize..)) else {
+            break;
+        };
+        let offset = next >> 8 & 0xffff;
+        let at = write + literals;
         let mut length = short + MIN_MATCH;
         if short == LONG {
-            length += more(block, &mut read)?;
-            if length > end - write {
-                return Err(BlockError::TooLong(write + length));
+            length += next >> 24;
+            let (Some(source), Some(after)) = (window::<64>(out, at.wrapping_sub(offset)), word(head, read + 1)) else {
+                break;
+            };
+            if length > STEP_BYTES || offset < 16 || (at + length) as usize > end {
+                break;
             }
+            copy::<16>(source, target, 0);
+            copy::<16>(source, target, 16);
+            copy::<16>(source, target, 32);
+            copy::<16>(source, target, 48);
+            next = after;
+            read += 1;
+        } else if (at + length) as usize > end || !copy_short(out, at, offset, target) {
+            break;
         }
-        if offset > write {
-            return Err(BlockError::Malformed);
-        }
-        copy_match(buffer, write, offset, length);
-        write += length;
+        write = at + length;
+        last = next;
+        input = input.get(read + 3..).unwrap_or_default();
     }
-    Ok(Position { read, write })
-}
-
-/// Decode what is left, with copies of exact length; returns where it ends.
-fn decode_rest(block: &[u8], buffer: &mut [u8], begin: Position, end: usize) -> Result<usize, BlockError> {
-    let Position { mut read, mut write } = begin;
-    loop {
-        let token = *block.get(read).ok_or(BlockError::Malformed)?;
-        read += 1;
-        let mut literals = usize::from(token >> 4);
-        if literals == LONG {
-            literals += more(block, &mut read)?;
-        }
-        let source = block.get(read..read + literals).ok_or(BlockError::Malformed)?;
-        if literals > end - write {
-            return Err(BlockError::TooLong(write + literals));
-        }
-        if let Some(target) = buffer.get_mut(write..write + literals) {
-            target.copy_from_slice(source);
-        }
-        read += literals;
-        write += literals;
-        if read == block.len() {
-            return Ok(write);
-        }
-        let offset = offset_at(block, read)
-            .filter(|offset| *offset > 0)
-            .ok_or(BlockError::Malformed)?;
-        read += 2;
-        let mut length = usize::from(token & 15) + MIN_MATCH;
-        if length == LONG + MIN_MATCH {
-            length += more(block, &mut read)?;
-        }
-        if length > end - write {
-            return Err(BlockError::TooLong(write + length));
-        }
-        if offset > write {
-            return Err(BlockError::Malformed);
-        }
-        repeat(buffer, write, offset, length);
-        write += length;
+    Position {
+        read: block.len() - input.len(),
+        write: write as usize,
     }
 }
 
-#[inline(always)]
-fn chunk<const N: usize>(bytes: &[u8], at: usize) -> Option<&[u8; N]> {
-    bytes.get(at..)?.first_chunk()
+/// Decode one sequence with copies of exact length; returns whether it is the last.
+fn decode_sequence(block: &[u8], buffer: &mut [u8], position: &mut Position, end: usize) -> Result<bool, BlockError> {
+    let Position { mut read, mut write } = *position;
+    let token = *block.get(read).ok_or(BlockError::Malformed)?;
+    read += 1;
+    let literals = length(block, &mut read, token >> 4)?;
+    let source = block.get(read..read + literals).ok_or(BlockError::Malformed)?;
+    if literals > end - write {
+        return Err(BlockError::TooLong(write + literals));
+    }
+    if let Some(target) = buffer.get_mut(write..write + literals) {
+        target.copy_from_slice(source);
+    }
+    read += literals;
+    write += literals;
+    *position = Position { read, write };
+    if read == block.len() {
+        return Ok(true);
+    }
+    let offset = block
+        .get(read..)
+        .and_then(<[u8]>::first_chunk)
+        .ok_or(BlockError::Malformed)?;
+    let offset = usize::from(u16::from_le_bytes(*offset));
+    if offset == 0 {
+        return Err(BlockError::Malformed);
+    }
+    read += 2;
+    let length = length(block, &mut read, token & 15)? + MIN_MATCH as usize;
+    if length > end - write {
+        return Err(BlockError::TooLong(write + length));
+    }
+    if offset > write {
+        return Err(BlockError::Malformed);
+    }
+    repeat(buffer, write, offset, length);
+    *position = Position {
+        read,
+        write: write + length,
+    };
+    Ok(false)
 }
 
+/// Return the `N` bytes at `at`.
 #[inline(always)]
-fn chunk_mut<const N: usize>(bytes: &mut [u8], at: usize) -> Option<&mut [u8; N]> {
-    bytes.get_mut(at..)?.first_chunk_mut()
+fn window<const N: usize>(out: &[Cell<u8>], at: u32) -> Option<&[Cell<u8>; N]> {
+    out.get(at as usize..at as usize + N)?.first_chunk()
 }
 
-/// Copy `N` bytes if there are as many on both sides.
+/// Return the four bytes at `at`.
 #[inline(always)]
-fn copy<const N: usize>(source: &[u8], from: usize, target: &mut [u8], to: usize) {
-    if let (Some(source), Some(target)) = (chunk::<N>(source, from), chunk_mut::<N>(target, to)) {
-        *target = *source;
+fn word(head: &[u8], at: usize) -> Option<u32> {
+    let bytes = head.get(at..)?.first_chunk()?;
+    Some(u32::from_le_bytes(*bytes))
+}
+
+/// Copy `N` bytes from `at` of what is read to the start of `target`.
+#[inline(always)]
+fn put<const N: usize>(source: &[u8], at: usize, target: &[Cell<u8>]) {
+    if let (Some(source), Some(target)) = (
+        source.get(at..).and_then(<[u8]>::first_chunk::<N>),
+        target.first_chunk::<N>(),
+    ) {
+        for (source, target) in source.iter().zip(target) {
+            target.set(*source);
+        }
     }
 }
 
-/// Read the offset of a match.
+/// Copy `N` bytes from `at` on; they are read before any is written.
 #[inline(always)]
-fn offset_at(bytes: &[u8], at: usize) -> Option<usize> {
-    chunk(bytes, at).map(|offset| usize::from(u16::from_le_bytes(*offset)))
+fn copy<const N: usize>(source: &[Cell<u8>], target: &[Cell<u8>], at: usize) {
+    if let (Some(source), Some(target)) = (source.get(at..).and_then(<[_]>::first_chunk::<N>), target.get(at..)) {
+        put::<N>(&source.each_ref().map(Cell::get), 0, target);
+    }
 }
 
-/// Read the bytes that add to a length.
+/// Copy a match of up to 18 bytes to `target`, which begins at `at`; returns whether there is one.
 #[inline(always)]
-fn more(block: &[u8], read: &mut usize) -> Result<usize, BlockError> {
-    let mut sum = 0;
+fn copy_short(out: &[Cell<u8>], at: u32, offset: u32, target: &[Cell<u8>]) -> bool {
+    let Some(source) = window::<18>(out, at.wrapping_sub(offset)) else {
+        return false;
+    };
+    if offset >= 8 {
+        copy::<8>(source, target, 0);
+        copy::<8>(source, target, 8);
+        copy::<2>(source, target, 16);
+    } else {
+        copy_pattern(source, target, offset as usize);
+    }
+    offset > 0
+}
+
+/// Copy a match of up to 18 bytes from fewer than 8 bytes back: a pattern, again and again.
+#[inline(always)]
+fn copy_pattern(source: &[Cell<u8>; 18], target: &[Cell<u8>], offset: usize) {
+    /// What a pattern of so many bytes is multiplied by, to fill a word with it, and the bytes of as many as fit whole.
+    const REPEAT: [(u64, usize); 8] = [
+        (0, 0),
+        (0x0101_0101_0101_0101, 8),
+        (0x0001_0001_0001_0001, 8),
+        (0x0001_0000_0100_0001, 6),
+        (0x0000_0001_0000_0001, 8),
+        (0x0000_0100_0000_0001, 5),
+        (0x0001_0000_0000_0001, 6),
+        (0x0100_0000_0000_0001, 7),
+    ];
+    let (Some(word), Some((repeat, step))) = (source.first_chunk::<8>(), REPEAT.get(offset)) else {
+        return;
+    };
+    let pattern = u64::from_le_bytes(word.each_ref().map(Cell::get)) & ((1 << (8 * offset)) - 1);
+    let pattern = pattern.wrapping_mul(*repeat).to_le_bytes();
+    for at in [0, *step, 2 * step, 3 * step] {
+        put::<8>(&pattern, 0, target.get(at..).unwrap_or_default());
+    }
+}
+
+/// Add to a length that a token has the bytes that follow if there are any.
+#[inline(always)]
+fn length(block: &[u8], read: &mut usize, short: u8) -> Result<usize, BlockError> {
+    let mut sum = usize::from(short);
+    if u32::from(short) < LONG {
+        return Ok(sum);
+    }
     loop {
         let byte = *block.get(*read).ok_or(BlockError::Malformed)?;
         *read += 1;
@@ -201,93 +287,6 @@ fn more(block: &[u8], read: &mut usize) -> Result<usize, BlockError> {
         if byte != 255 {
             return Ok(sum);
         }
-    }
-}
-
-/// Copy literals; up to 31 bytes more are read and written.
-#[inline(always)]
-fn copy_literals(block: &[u8], from: usize, buffer: &mut [u8], write: usize, literals: usize) {
-    if literals <= 32 {
-        copy::<32>(block, from, buffer, write);
-    } else if let (Some(source), Some(target)) = (
-        block.get(from..from + literals),
-        buffer.get_mut(write..write + literals),
-    ) {
-        target.copy_from_slice(source);
-    }
-}
-
-/// Copy a match; up to 31 bytes more are written if there is room for them.
-#[inline(always)]
-fn copy_match(buffer: &mut [u8], write: usize, offset: usize, length: usize) {
-    if length <= 32
-        && offset >= 32
-        && let Some(source) = chunk::<32>(buffer, write - offset)
-    {
-        let source = *source;
-        if let Some(target) = chunk_mut::<32>(buffer, write) {
-            *target = source;
-            return;
-        }
-    }
-    copy_rare_match(buffer, write, offset, length);
-}
-
-#[inline(never)]
-fn copy_rare_match(buffer: &mut [u8], write: usize, offset: usize, length: usize) {
-    if length > STEPPED_BYTES || write + length + 16 > buffer.len() {
-        repeat(buffer, write, offset, length);
-    } else if offset >= 16 {
-        copy_steps::<16>(buffer, write, offset, length);
-    } else if offset >= 8 {
-        copy_steps::<8>(buffer, write, offset, length);
-    } else {
-        copy_pattern(buffer, write, offset, length);
-    }
-}
-
-/// Copy a match from at least `N` bytes back.
-#[inline(always)]
-fn copy_steps<const N: usize>(buffer: &mut [u8], write: usize, offset: usize, length: usize) {
-    let mut to = write;
-    while to < write + length {
-        let Some(source) = chunk::<N>(buffer, to - offset) else {
-            return;
-        };
-        let source = *source;
-        if let Some(target) = chunk_mut::<N>(buffer, to) {
-            *target = source;
-        }
-        to += N;
-    }
-}
-
-/// Copy a match from fewer than 8 bytes back: a pattern, again and again.
-fn copy_pattern(buffer: &mut [u8], write: usize, offset: usize, length: usize) {
-    /// What a pattern of so many bytes is multiplied by, to fill a word with it.
-    const REPEAT: [u64; 8] = [
-        0,
-        0x0101_0101_0101_0101,
-        0x0001_0001_0001_0001,
-        0x0001_0000_0100_0001,
-        0x0000_0001_0000_0001,
-        0x0000_0100_0000_0001,
-        0x0001_0000_0000_0001,
-        0x0100_0000_0000_0001,
-    ];
-    let (Some(word), Some(repeat)) = (chunk::<8>(buffer, write - offset), REPEAT.get(offset)) else {
-        return;
-    };
-    let pattern = u64::from_le_bytes(*word) & ((1 << (8 * offset)) - 1);
-    let pattern = pattern.wrapping_mul(*repeat).to_le_bytes();
-    // As many bytes as hold the pattern a whole number of times.
-    let step = 8 / offset * offset;
-    let mut to = write;
-    while to < write + length {
-        if let Some(target) = chunk_mut::<8>(buffer, to) {
-            *target = pattern;
-        }
-        to += step;
     }
 }
 

@@ -20,6 +20,7 @@ mod hash;
 mod inputs;
 mod lz4;
 mod lz4_blocks;
+mod lz4_planes;
 mod merkle;
 mod parallel;
 mod plan;

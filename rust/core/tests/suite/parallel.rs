@@ -35,8 +35,7 @@ fn any_number_of_threads_gives_the_same_chunks() {
 
 #[test]
 fn any_length() {
-    let data = splitmix(9, 2 * LOADED_BYTES + 2);
-    let edges = [
+    let all = [
         0,
         WINDOW_BYTES,
         MIN_CHUNK_BYTES,
@@ -46,6 +45,9 @@ fn any_length() {
         2 * BLOCK_BYTES,
         2 * BLOCK_BYTES + WINDOW_BYTES,
     ];
+    // Miri takes seconds for a kilobyte; the threads look for further blocks all the same.
+    let edges = if cfg!(miri) { &all[..2] } else { &all };
+    let data = splitmix(9, edges[edges.len() - 1] + 1);
     let pool = pool(3);
     for edge in edges {
         for length in edge.saturating_sub(1)..=edge + 1 {
