@@ -59,6 +59,14 @@ def _build(settings: Settings, *, first: bool) -> Application:
         hub_side = mirror.hub_routes(hub, hub_side)
         content_side = mirror.content_routes(content_side)
         sources.append(mirror.samples)
+    gateway = None
+    gateway_side: Iterable[Route] = ()
+    if settings.gateway.models:
+        from xetway.openai.build import GatewayParts  # noqa: PLC0415  (what a server without models does not need)
+
+        gateway = GatewayParts(settings.gateway, store.db, os.environ)
+        gateway_side = gateway.routes()
+        sources.append(gateway.samples)
     router = Router()
     for routes in (
         pages.routes(settings.upstream),
@@ -66,6 +74,7 @@ def _build(settings: Settings, *, first: bool) -> Application:
         uploads.routes(store, xet_tokens),
         content_side,
         hub_side,
+        gateway_side,
     ):
         for methods, pattern, handler in routes:
             router.add(methods, pattern, handler)
@@ -75,6 +84,6 @@ def _build(settings: Settings, *, first: bool) -> Application:
         public_url=settings.public_url,
         local_only=local_only,
         on_damage=lambda xorb: store.mark_damaged(Hash(xorb)),
-        on_start=None if mirror is None else mirror.start,
-        on_stop=None if mirror is None else mirror.close,
+        on_start=[part.start for part in (mirror, gateway) if part is not None],
+        on_stop=[part.close for part in (mirror, gateway) if part is not None],
     )

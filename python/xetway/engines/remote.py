@@ -40,7 +40,7 @@ class RemoteTarget:
         self.credit = 0
         self._send = send
         self._dropped = frozenset(name.lower().encode() for name in model.remove_headers)
-        self.edits = Edits(model=upstream.model, put=model.set, defaults=model.defaults, remove=model.remove)
+        self.edits = Edits(model=upstream.model)
 
     async def send(self, question: Question) -> Answer:
         """Ask it, and tell the breaker how it went.
@@ -65,7 +65,7 @@ class RemoteTarget:
             raise
         if answer.status >= 500:
             leave.fault()
-        elif answer.status == 429:
+        elif answer.status >= 400:
             leave.neutral()
         else:
             leave.ok()

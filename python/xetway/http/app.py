@@ -16,7 +16,7 @@ import inspect
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeAlias
 
 from xetway.errors import RequestError, StoreCorruptionError
@@ -59,7 +59,7 @@ class Application:
 
     `local_only` says that just this machine reaches it, by address or as localhost; see `http.origins`.
     `on_damage` is told the name of each xorb that could not be read (blocking, in a worker thread).
-    `on_start` is called by `start`, and `on_stop` by `close`.
+    All of `on_start` are called by `start`, beside each other, and of `on_stop` by `close`.
     """
 
     def __init__(
@@ -69,15 +69,15 @@ class Application:
         public_url: str | None = None,
         local_only: bool = False,
         on_damage: Callable[[str], None] | None = None,
-        on_start: Callable[[], Awaitable[None]] | None = None,
-        on_stop: Callable[[], None] | None = None,
+        on_start: Iterable[Callable[[], Coroutine[Any, Any, None]]] = (),
+        on_stop: Iterable[Callable[[], None]] = (),
     ) -> None:
         self._router = router
         self._public_url = public_url
         self._local_only = local_only
         self._on_damage = on_damage
-        self._on_start = on_start
-        self._on_stop = on_stop
+        self._on_start = tuple(on_start)
+        self._on_stop = tuple(on_stop)
         self._active: set[asyncio.Task[Any]] = set()
         self._stopping = False
 
@@ -99,8 +99,9 @@ class Application:
 
     async def start(self) -> None:
         """Do what is to be done besides answering requests, once they are answered; may take long."""
-        if self._on_start is not None:
-            await self._on_start()
+        async with asyncio.TaskGroup() as group:
+            for begin in self._on_start:
+                group.create_task(begin())
 
     def abort(self) -> int:
         """Cut off the requests that are still being answered, whether or not somebody waits; returns how many."""
@@ -116,8 +117,8 @@ class Application:
 
     def close(self) -> None:
         """Let go of what outlives requests, after the last one."""
-        if self._on_stop is not None:
-            self._on_stop()
+        for end in self._on_stop:
+            end()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()

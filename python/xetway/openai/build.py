@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import mmap
 import os
 from asyncio import Future
 from collections.abc import Iterable, Mapping
 
+from xetway import ports
 from xetway._native import Answer, Forwarder, SharedTable
 from xetway._native import Upstream as Connections
 from xetway.db import Database
@@ -15,7 +17,10 @@ from xetway.engines.health import HealthChecks
 from xetway.engines.remote import RemoteRuntime, Send
 from xetway.errors import ConfigError
 from xetway.http.metrics import Sample
-from xetway.http.router import Route
+from xetway.http.request import Request
+from xetway.http.response import AnyResponse
+from xetway.http.router import Handler, Route
+from xetway.openai import errors
 from xetway.openai.asking import Asker
 from xetway.openai.catalog import Catalog
 from xetway.openai.gateway import Gateway
@@ -27,8 +32,8 @@ from xetway.policy.cache import AnswerCache
 from xetway.policy.key_store import KeyStore
 from xetway.policy.keys import Keys
 from xetway.policy.limits import Limiter
-from xetway.policy.storage import MemoryStorage
 from xetway.policy.queue import Queue
+from xetway.policy.storage import MemoryStorage
 from xetway.ports import RawHeaders
 from xetway.settings import gateway as settings
 
@@ -44,30 +49,32 @@ class GatewayParts:
         self.keys = Keys(options.auth, KeyStore(db), environment)
         self._meter = Meter(model.name for model in options.models)
         catalog = Catalog(options.models)
-        queue = Queue(options.queue, keep=frozenset(model.name for model in options.models))
+        line = options.queue if options.queue.enabled else settings.Queue()
+        queue = Queue(line, keep=frozenset(model.name for model in options.models))
         dial = Dialer(options.http)
         runtime = RemoteRuntime(options.models, dial, lambda: Breaker(options.breaker), environment)
-        limiter = None
-        if options.limits.enabled or any(model.limit != settings.Limit() for model in options.models):
-            memory = mmap.mmap(-1, SharedTable.size(**_TABLE))
-            limiter = Limiter(options.limits, SharedTable(memory, **_TABLE))
+        memory = mmap.mmap(-1, SharedTable.size(**_TABLE))
+        limiter: ports.Limiter = (local := Limiter(options.limits, SharedTable(memory, **_TABLE)))
+        if options.limits.url is not None:
+            from xetway.policy.limits_valkey import ValkeyLimiter, connect  # noqa: PLC0415  (an extra of the package)
+
+            limiter = ValkeyLimiter(connect(options.limits.url), local, place_s=options.http.timeout + 1)
         cache = AnswerCache(options.cache, MemoryStorage(options.cache.max_bytes))
-        gateway = Gateway(
-            options, catalog, Asker(runtime, queue, self._meter), self.keys, limiter, cache, self._meter
-        )
+        gateway = Gateway(options, catalog, Asker(runtime, queue, self._meter), self.keys, limiter, cache, self._meter)
         self._routes = Routes(gateway, catalog, runtime.targets, queue)
         self._health = HealthChecks(runtime.targets, dial)
 
     def routes(self) -> Iterable[Route]:
         """All its routes."""
         yield from self._routes.routes()
-        yield from admin.routes(self.keys)
+        for methods, pattern, handler in admin.routes(self.keys):
+            yield methods, pattern, _telling(handler)
 
     def samples(self) -> Iterable[Sample]:
         """Its numbers."""
         return self._meter.samples()
 
-    async def run(self) -> None:
+    async def start(self) -> None:
         """Do what is to be done beside the requests, until cancelled."""
         self.keys.start()
         await self._health.run()
@@ -75,6 +82,23 @@ class GatewayParts:
     def close(self) -> None:
         """Let go of what outlives requests."""
         self.keys.close()
+
+
+def _telling(handler: Handler) -> Handler:
+    """Have errors told as clients of model endpoints read them."""
+    if inspect.iscoroutinefunction(handler):
+
+        async def handle(request: Request) -> AnyResponse:
+            request.tell = errors.response
+            return await handler(request)  # type: ignore[no-any-return]
+
+        return handle
+
+    def call(request: Request) -> AnyResponse:
+        request.tell = errors.response
+        return handler(request)  # type: ignore[return-value]
+
+    return call
 
 
 class Dialer:

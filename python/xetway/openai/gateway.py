@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from msgspec import UNSET
 
-from xetway.errors import ForbiddenError, RequestError, TransportError
+from xetway.errors import ForbiddenError, RequestError, TransportError, XetwayError
 from xetway.http.request import Request
 from xetway.http.response import AnyResponse, Piece, Response, StreamResponse
 from xetway.openai import body as bodies
@@ -26,8 +26,8 @@ from xetway.policy.cache import BYPASS, MISS, AnswerCache
 from xetway.policy.caller import Caller
 from xetway.policy.flights import Kept
 from xetway.policy.keys import Keys
-from xetway.policy.limits import Grant, Limiter, estimate_tokens
-from xetway.ports import Answer, Catalog, Question, RawHeaders
+from xetway.policy.limits import estimate_tokens
+from xetway.ports import Answer, Catalog, Grant, Limiter, Question, RawHeaders
 from xetway.settings import gateway as settings
 
 T = TypeVar("T")
@@ -35,7 +35,8 @@ T = TypeVar("T")
 # Nobody watches for a client that leaves in the first moments of a request: most are answered by then.
 WATCH_AFTER_S = 0.02
 _EMBEDDINGS = b"/embeddings"
-_STRIP = bodies.Edits()
+# Headers that an upstream may answer by.
+_VARY = ("accept", "openai-beta", "openai-organization", "openai-project")
 # What this server says of itself in every answer.
 _OWN_HEADERS = frozenset({b"x-request-id", b"server", b"x-content-type-options", b"date"})
 _TAIL_BYTES = 4096
@@ -58,12 +59,17 @@ class Gateway:
         catalog: Catalog,
         asker: Asker,
         keys: Keys,
-        limiter: Limiter | None,
+        limiter: Limiter,
         cache: AnswerCache,
         meter: Meter,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._options = options
+        self._public = frozenset(path.encode() for path in options.auth.public)
+        self._edits = {
+            model.name: bodies.Edits(put=model.set, defaults=model.defaults, remove=model.remove)
+            for model in catalog.models
+        }
         self._catalog = catalog
         self._asker = asker
         self._keys = keys
@@ -80,6 +86,8 @@ class Gateway:
             AuthError: Nobody who may.
         """
         request.tell = errors.response
+        if scope == "infer" and request.raw_path in self._public:
+            return Caller(id=request.client)
         given = (request.raw_header(b"authorization"), request.raw_header(b"x-api-key"))
         if scope == "admin":
             return self._keys.check_admin(*given, self._clock())
@@ -96,28 +104,26 @@ class Gateway:
         model = self._catalog.find(head.model)
         if not caller.may_use(model.name):
             raise ForbiddenError(f"the key may not use the model {model.name}", code="model_not_allowed")
-        if head.num_ctx is not UNSET:
-            body = _without_num_ctx(body, head.num_ctx, model)
-        grant = None
-        if self._limiter is not None:
-            grant = self._limiter.take(caller, model, estimate_tokens(len(body)) + head.answer_tokens)
+        if not is_form:
+            body = self._edited(body, head, model)
+        taking = self._limiter.take(caller, model, estimate_tokens(len(body)) + head.answer_tokens)
+        grant = await taking if isinstance(taking, Awaitable) else taking
         path = request.raw_path.removeprefix(b"/v1") + (b"?" + request.raw_query if request.raw_query else b"")
         headers = [*request.raw_headers, (b"x-request-id", request.request_id.encode())]
         question = Question(model, request.method, path, headers, body, not is_form, caller.priority)
         exchange = _Exchange(self._meter, model.name, grant)
         try:
             return await _unless_gone(request, self._answer(request, caller, question, exchange))
-        except BaseException as error:
-            exchange.end(getattr(error, "status", 499))
+        except XetwayError as error:
+            # Nobody has worked for it, unless its client left.
+            exchange.end(error.status, tokens=None if error.status == 499 else 0)
             raise
 
-    async def _answer(
-        self, request: Request, caller: Caller, question: Question, exchange: _Exchange
-    ) -> AnyResponse:
+    async def _answer(self, request: Request, caller: Caller, question: Question, exchange: _Exchange) -> AnyResponse:
         plan = None
         marked: tuple[bytes, bytes] | None = None
         if self._options.cache.enabled and question.is_json:
-            vary = (request.header("accept") or "", request.header("openai-beta") or "")
+            vary = tuple(request.header(name) or "" for name in _VARY)
             plan = self._cache.plan(caller.id, question.path, question.model.name, 0, question.body, vary)
             outcome = await self._cache.find(plan, cacheable.control(request.header("cache-control")))
             if isinstance(outcome, Kept):
@@ -128,6 +134,17 @@ class Gateway:
                 answer = await self._cache.fetch(plan, outcome, lambda: self._ask(caller, question))
                 return exchange.relay(answer, marked)
         return exchange.relay(await self._ask(caller, question), marked)
+
+    def _edited(self, body: bytes, head: bodies.Head, model: settings.Model) -> bytes:
+        edits = self._edits[model.name]
+        if head.num_ctx is UNSET:
+            return edits.apply(body) if edits else body
+        if head.num_ctx is not None and not 1 <= head.num_ctx <= (model.context_length or head.num_ctx):
+            raise RequestError(
+                f"num_ctx is {head.num_ctx}; {model.name} takes 1 to {model.context_length or 'any number of'} tokens",
+                code="context_length_exceeded",
+            )
+        return edits.apply(body, remove=("num_ctx",))
 
     async def _ask(self, caller: Caller, question: Question) -> Answer:
         if self._batcher is not None and question.path == _EMBEDDINGS and question.is_json:
@@ -146,7 +163,7 @@ class _Exchange:
 
     __slots__ = ("_began", "_first", "_grant", "_meter", "_model")
 
-    def __init__(self, meter: Meter, model: str, grant: Grant | None) -> None:
+    def __init__(self, meter: Meter, model: str, grant: Grant) -> None:
         self._meter = meter
         self._model = model
         self._grant = grant
@@ -158,7 +175,7 @@ class _Exchange:
 
     def limit_headers(self) -> RawHeaders:
         """What the client is told of its limits."""
-        return [] if self._grant is None else [(n.encode(), v.encode()) for n, v in self._grant.headers()]
+        return [(name.encode(), value.encode()) for name, value in self._grant.headers()]
 
     def relay(self, answer: Answer, marked: tuple[bytes, bytes] | None) -> AnyResponse:
         """Pass an answer on."""
@@ -199,29 +216,16 @@ class _Exchange:
 
     def end(self, status: int, usage: Usage | None = None, tokens: int | None = None) -> None:
         """Settle what was taken, and count the request; later calls do nothing."""
-        meter_of, self._model = self._model, ""
-        if not meter_of:
+        model, self._model = self._model, ""
+        if not model:
             return
-        grant, self._grant = self._grant, None
-        if grant is not None:
-            grant.finish(usage.total if usage is not None else tokens)
+        self._grant.finish(usage.total if usage is not None else tokens)
         now = time.perf_counter()
-        self._meter.ended(meter_of, status, now - self._began, (self._first or now) - self._began, usage)
+        self._meter.ended(model, status, now - self._began, (self._first or now) - self._began, usage)
 
 
 def _texts(headers: RawHeaders) -> list[tuple[str, str]]:
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
-
-
-def _without_num_ctx(body: bytes, wanted: int | None, model: settings.Model) -> bytes:
-    if wanted is not None and wanted < 1:
-        raise RequestError(f"num_ctx is {wanted}; it must be at least 1", code="bad_json")
-    if wanted is not None and model.context_length is not None and wanted > model.context_length:
-        raise RequestError(
-            f"num_ctx is {wanted}; {model.name} has a context of {model.context_length} tokens",
-            code="context_length_exceeded",
-        )
-    return _STRIP.apply(body, remove=("num_ctx",))
 
 
 async def _unless_gone(request: Request, work: Awaitable[T]) -> T:

@@ -117,4 +117,3 @@ def _fields(struct: Struct) -> dict[str, object]:
 
 async def _live(_request: Request) -> Response:
     return json_response({"status": "alive"})
-
