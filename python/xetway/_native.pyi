@@ -10,7 +10,8 @@ Rows are packed little-endian values: hashes of 32 bytes, `u32` or `u64` integer
 as in a shard. `start` and `end` are half-open. Wrong input raises `xetway.errors.FormatError` or a
 subclass; trouble with files raises the subclass of `OSError` that its number asks for.
 
-What transfers content over the network is described in `_native_transfer.pyi`.
+What transfers content over the network is described in `_native_transfer.pyi`, what forwards requests in
+`_native_forward.pyi`.
 """
 
 import os
@@ -19,6 +20,7 @@ from typing import ClassVar, final
 
 from typing_extensions import Buffer
 
+from xetway._native_forward import Answer, Forwarder, Upstream
 from xetway._native_transfer import (
     ByteStream,
     Cache,
@@ -32,17 +34,20 @@ from xetway._native_transfer import (
 )
 
 __all__ = [
+    "Answer",
     "ByteReader",
     "ByteStream",
     "Cache",
     "Chunker",
     "Credentials",
     "FileIngest",
+    "Forwarder",
     "Hash",
     "HttpClient",
     "Mirror",
     "Sha256Reader",
     "Uploader",
+    "Upstream",
     "XorbStore",
     "XorbWriter",
     "__version__",

@@ -10,7 +10,8 @@ import pytest
 import xetway
 
 FOLDER = pathlib.Path(xetway.__file__).parent
-STUBS = [ast.parse((FOLDER / name).read_text(encoding="utf-8")) for name in ("_native.pyi", "_native_transfer.pyi")]
+NAMES = ("_native.pyi", "_native_transfer.pyi", "_native_forward.pyi")
+STUBS = [ast.parse((FOLDER / name).read_text(encoding="utf-8")) for name in NAMES]
 MODULES = [
     "xetway",
     *(f"xetway.xet.{path.stem}" for path in sorted((FOLDER / "xet").glob("*.py")) if path.stem != "__init__"),
