@@ -10,8 +10,8 @@ Rows are packed little-endian values: hashes of 32 bytes, `u32` or `u64` integer
 as in a shard. `start` and `end` are half-open. Wrong input raises `xetway.errors.FormatError` or a
 subclass; trouble with files raises the subclass of `OSError` that its number asks for.
 
-What transfers content over the network is described in `_native_transfer.pyi`, what processes share in
-`_native_shared.pyi`.
+What transfers content over the network is described in `_native_transfer.pyi`, what forwards requests in
+`_native_forward.pyi`, what processes share in `_native_shared.pyi`.
 """
 
 import os
@@ -20,6 +20,7 @@ from typing import ClassVar, final
 
 from typing_extensions import Buffer
 
+from xetway._native_forward import Answer, Forwarder, Upstream
 from xetway._native_shared import SharedTable
 from xetway._native_transfer import (
     ByteStream,
@@ -34,18 +35,21 @@ from xetway._native_transfer import (
 )
 
 __all__ = [
+    "Answer",
     "ByteReader",
     "ByteStream",
     "Cache",
     "Chunker",
     "Credentials",
     "FileIngest",
+    "Forwarder",
     "Hash",
     "HttpClient",
     "Mirror",
     "Sha256Reader",
     "SharedTable",
     "Uploader",
+    "Upstream",
     "XorbStore",
     "XorbWriter",
     "__version__",

@@ -88,3 +88,13 @@ async def hello(_):
 
 async def never(asked):
     await asked.wait_for_disconnect()
+
+
+async def cut(asked):
+    asked.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+    await asked.writer.drain()
+
+
+async def nonsense(asked):
+    asked.writer.write(b"SSH-2.0-nonsense\r\n\r\n")
+    await asked.writer.drain()

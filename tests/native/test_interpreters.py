@@ -1,14 +1,12 @@
 """Requests in forks, and in interpreters that end."""
 
 import asyncio
-import json
 import os
-import subprocess
-import sys
 
 import pytest
 
 from tests.native.loopback import hello, never, serving
+from tests.native.process import run
 
 PRELUDE = """
 import asyncio, json, os, sys
@@ -68,21 +66,11 @@ asyncio.run(get(url))
 """
 
 
-async def run_script(body, url):
-    """Run a script in an interpreter of its own; returns what it prints, once it has ended well."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "ignore", "-c", PRELUDE + body, url, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    out, err = await process.communicate()
-    assert (process.returncode, err.decode()) == (0, "")
-    return json.loads(out)
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_fork_has_connections_of_its_own():
     async def main():
         async with serving(hello) as server:
-            return await run_script(FORK, server.url), len(server.asked)
+            return await run(PRELUDE + FORK, server.url), len(server.asked)
 
     assert asyncio.run(main()) == ([200, 200, 1, 200, 2], 3)
 
@@ -91,7 +79,7 @@ def test_a_fork_has_connections_of_its_own():
 def test_a_fork_that_asks_nothing_ends_well():
     async def main():
         async with serving(hello) as server:
-            return await run_script(ENDS_IN_A_FORK, server.url)
+            return await run(PRELUDE + ENDS_IN_A_FORK, server.url)
 
     assert asyncio.run(main()) == [7]
 
@@ -100,6 +88,6 @@ def test_a_fork_that_asks_nothing_ends_well():
 def test_an_interpreter_that_ends(script):
     async def main():
         async with serving(never if script is ENDS_WHILE_BUSY else hello) as server:
-            return await run_script(script, server.url)
+            return await run(PRELUDE + script, server.url)
 
     assert asyncio.run(main()) == ([] if script is ENDS_WHILE_BUSY else ["StateError"])

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tests.native.loopback import hello, never, serving, silent_listener
+from tests.native.loopback import cut, hello, never, nonsense, serving, silent_listener
 from xetway import errors
 from xetway._native import Credentials, HttpClient, seal, unseal
 
@@ -70,16 +70,6 @@ def test_many_at_once():
             assert [answer[2] for answer in answers] == bodies
 
     asyncio.run(main())
-
-
-async def cut(asked):
-    asked.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
-    await asked.writer.drain()
-
-
-async def nonsense(asked):
-    asked.writer.write(b"SSH-2.0-nonsense\r\n\r\n")
-    await asked.writer.drain()
 
 
 FAILURES = {

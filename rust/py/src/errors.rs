@@ -2,6 +2,7 @@
 //!
 //! The matches have no wildcard: a new variant does not build until it is mapped.
 
+mod forward;
 mod transfer;
 
 use std::fmt::Display;

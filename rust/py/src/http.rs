@@ -25,12 +25,12 @@ pub(crate) fn secret(headers: Headers) -> Vec<(String, Secret)> {
         .collect()
 }
 
-fn duration(py: Python<'_>, name: &str, seconds: f64) -> PyResult<Duration> {
+pub(crate) fn duration(py: Python<'_>, name: &str, seconds: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds)
         .map_err(|_| setting_error(py, name, &format!("must be a number of seconds: got {seconds}")))
 }
 
-fn at_least_one<N: PartialEq + Default>(py: Python<'_>, name: &str, number: N) -> PyResult<N> {
+pub(crate) fn at_least_one<N: PartialEq + Default>(py: Python<'_>, name: &str, number: N) -> PyResult<N> {
     if number == N::default() {
         return Err(setting_error(py, name, "must be at least 1: got 0"));
     }

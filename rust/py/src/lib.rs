@@ -1,7 +1,8 @@
 //! The extension module `xetway._native`: converts, releases the interpreter lock, maps errors.
 //!
 //! No decisions here: the codec is `xetway-core`, the files are `xetway-store`, the exceptions are
-//! defined in `xetway.errors`. User documentation is in `_native.pyi` and `_native_transfer.pyi`.
+//! defined in `xetway.errors`. User documentation is in `_native.pyi`,
+//! `_native_transfer.pyi` and `_native_forward.pyi`.
 #![deny(unsafe_code)]
 #![allow(clippy::needless_pass_by_value, reason = "arguments arrive from Python by value")]
 
@@ -13,6 +14,7 @@ mod credentials;
 mod digest;
 mod errors;
 mod exclusive;
+mod forward;
 mod future;
 mod hash;
 mod http;
@@ -51,6 +53,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<credentials::Credentials>()?;
     module.add_class::<stream::ByteStream>()?;
     module.add_class::<uploader::Uploader>()?;
+    forward::register(module)?;
     module.add_class::<cache::Cache>()?;
     module.add_class::<mirror::Mirror>()?;
     module.add_class::<store::XorbStore>()?;

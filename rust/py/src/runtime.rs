@@ -5,9 +5,7 @@
 //! threads never wait for the interpreter: what they have to tell goes through the courier, in order.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -15,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::errors::state_error;
+use crate::process::Started;
 
 /// Fewest and most threads for I/O; decoding and hashing have threads of their own.
 const WORKER_THREADS: (usize, usize) = (2, 4);
@@ -37,49 +35,23 @@ impl Courier {
 }
 
 struct Engine {
-    pid: u32,
     runtime: Runtime,
     courier: Courier,
     /// Disconnects when the courier's thread has ended.
     ended: Receiver<()>,
 }
 
-enum State {
-    /// Nothing was needed yet.
-    Idle,
-    Running(Engine),
-    /// The interpreter is about to end.
-    Ended,
-}
-
-/// Locked only by threads attached to the interpreter, which run no Python code meanwhile. A fork waits for
-/// such threads, with or without an interpreter lock: a child never inherits it locked.
-static STATE: Mutex<State> = Mutex::new(State::Idle);
-
-fn state() -> MutexGuard<'static, State> {
-    STATE.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static ENGINE: Started<Engine> = Started::new();
 
 /// Return what runs tasks, and what tells Python of their ends.
 pub(crate) fn engine(py: Python<'_>) -> PyResult<(Handle, Courier)> {
     end_with_the_interpreter(py)?;
-    let mut state = state();
-    let pid = process::id();
-    match &*state {
-        State::Running(engine) if engine.pid == pid => {
-            return Ok((engine.runtime.handle().clone(), engine.courier.clone()));
-        }
-        State::Ended => return Err(state_error("network", "cannot be used any more: the interpreter ends")),
-        State::Idle | State::Running(_) => {}
-    }
-    let engine = start(pid).map_err(|error| state_error("network", &format!("cannot start threads: {error}")))?;
-    let parts = (engine.runtime.handle().clone(), engine.courier.clone());
-    // The threads of a runtime made before a fork do not exist here: waiting for them would never end.
-    std::mem::forget(std::mem::replace(&mut *state, State::Running(engine)));
-    Ok(parts)
+    ENGINE.with(start, |engine| {
+        (engine.runtime.handle().clone(), engine.courier.clone())
+    })
 }
 
-/// Register [`shut_down`], once: children inherit it. Not with `STATE` locked, as Python code may let others run.
+/// Register [`shut_down`], once: children inherit it. Not with [`ENGINE`] locked, as Python code may let others run.
 fn end_with_the_interpreter(py: Python<'_>) -> PyResult<()> {
     static REGISTERED: PyOnceLock<()> = PyOnceLock::new();
     REGISTERED
@@ -96,7 +68,7 @@ pub(crate) fn runtime(py: Python<'_>) -> PyResult<Handle> {
     engine(py).map(|(handle, _)| handle)
 }
 
-fn start(pid: u32) -> std::io::Result<Engine> {
+fn start() -> std::io::Result<Engine> {
     let cores = thread::available_parallelism().map_or(WORKER_THREADS.0, usize::from);
     let runtime = Builder::new_multi_thread()
         .worker_threads(cores.clamp(WORKER_THREADS.0, WORKER_THREADS.1))
@@ -112,7 +84,6 @@ fn start(pid: u32) -> std::io::Result<Engine> {
             drop::<Sender<()>>(alive);
         })?;
     Ok(Engine {
-        pid,
         runtime,
         courier: Courier(sender),
         ended,
@@ -142,18 +113,12 @@ fn run(py: Python<'_>, delivery: Delivery) {
 /// End all work. Run at exit, while other threads still can have the interpreter.
 #[pyfunction]
 fn shut_down(py: Python<'_>) {
-    let former = std::mem::replace(&mut *state(), State::Ended);
-    let State::Running(engine) = former else { return };
-    if engine.pid != process::id() {
-        std::mem::forget(engine);
-        return;
-    }
+    let Some(engine) = ENGINE.end() else { return };
     py.detach(|| {
         let Engine {
             runtime,
             courier,
             ended,
-            ..
         } = engine;
         // Tasks end where they next wait, and with them what they hold of the courier.
         runtime.shutdown_timeout(SHUTDOWN);

@@ -11,7 +11,7 @@ use xetway_mirror::Error as MirrorProblem;
 
 use super::{Problem, format_error, os_error, python, raise};
 
-mod remote {
+pub(super) mod remote {
     pyo3::import_exception!(xetway.errors, RemoteError);
     pyo3::import_exception!(xetway.errors, RateLimitedError);
     pyo3::import_exception!(xetway.errors, TransportError);
