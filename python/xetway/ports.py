@@ -19,12 +19,22 @@ RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 class Answer(Protocol):
     """An upstream's answer: its head is there, and its body if that is short."""
 
-    status: int
-    headers: RawHeaders
-    # The whole body, or None if it is read piece by piece.
-    body: bytes | None
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+        ...
 
-    async def read(self) -> bytes:
+    @property
+    def headers(self) -> RawHeaders:
+        """What the client may see of its headers, names in lower case."""
+        ...
+
+    @property
+    def body(self) -> bytes | None:
+        """The whole body, or None if it is to be read."""
+        ...
+
+    def read(self) -> Awaitable[bytes]:
         """Return what has come since, nothing at the end.
 
         Raises:
