@@ -139,7 +139,8 @@ class Application:
             response = await self._respond(request)
             if isinstance(response, StreamResponse):
                 body = _pieces(response.pieces)
-                first = [] if request.method == "HEAD" else await anext(body, [])
+                waits = request.method != "HEAD" and not response.at_once
+                first = await anext(body, []) if waits else []
                 await _settle(request)
                 await self._stream(request, response, body, first, send, outcome)
                 return
@@ -212,6 +213,8 @@ class Application:
         loop = asyncio.get_running_loop()
         left = asyncio.create_task(request.client_leaves())
         try:
+            if response.at_once:
+                piece = await _unless(left, body) or []
             while piece:
                 async with asyncio.timeout(SEND_IDLE_S) as idle:
                     for part in piece:
@@ -230,6 +233,9 @@ class Application:
                     outcome.note = "" if outcome.sent_bytes == response.length else " client left"
                     return
                 piece = following
+            if left.done() and outcome.sent_bytes != response.length:
+                outcome.note = " client left"
+                return
             if response.length is not None and outcome.sent_bytes != response.length:
                 raise RuntimeError(f"{outcome.sent_bytes} bytes were produced instead of {response.length}")
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -47,18 +47,26 @@ class StreamResponse:
     """A body that is produced while it is sent.
 
     `length` is its size in bytes, sent as `content-length`; None sends chunks. `pieces` is a `PieceReader`,
-    read in a worker thread, or an async iterator. Both are dropped as soon as the client leaves.
+    read in a worker thread, or an async iterator. Both are dropped as soon as the client leaves. Its head is sent with
+    the first piece, so that an error before that is an ordinary answer, or if `at_once` without waiting.
     """
 
-    __slots__ = ("headers", "length", "pieces", "status")
+    __slots__ = ("at_once", "headers", "length", "pieces", "status")
 
     def __init__(
-        self, status: int, headers: Headers, length: int | None, pieces: PieceReader | AsyncIterator[Piece]
+        self,
+        status: int,
+        headers: Headers,
+        length: int | None,
+        pieces: PieceReader | AsyncIterator[Piece],
+        *,
+        at_once: bool = False,
     ) -> None:
         self.status = status
         self.headers = list(headers)
         self.length = length
         self.pieces = pieces
+        self.at_once = at_once
 
 
 AnyResponse: TypeAlias = Response | StreamResponse

@@ -189,7 +189,7 @@ class _Exchange:
             return Response(answer.status, _texts(headers), answer.body)
         length = next((int(value) for name, value in headers if name == b"content-length"), None)
         headers = [pair for pair in headers if pair[0] != b"content-length"]
-        return StreamResponse(answer.status, _texts(headers), length, self._pieces(answer))
+        return StreamResponse(answer.status, _texts(headers), length, self._pieces(answer), at_once=True)
 
     async def _pieces(self, answer: Answer) -> AsyncIterator[Piece]:
         is_events = any(name == b"content-type" and b"event-stream" in value for name, value in answer.headers)
@@ -203,7 +203,7 @@ class _Exchange:
             status = answer.status
         except TransportError as error:
             status = error.status
-            if is_events and self._first:
+            if is_events:
                 yield [errors.event(error)]
             raise
         finally:
