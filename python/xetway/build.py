@@ -62,6 +62,8 @@ def _build(settings: Settings, *, first: bool) -> Application:
     gateway = None
     gateway_side: Iterable[Route] = ()
     if settings.gateway.models:
+        if settings.workers > 1 or not first:
+            raise ConfigError("--workers must be 1 with [[models]]: limits and queue are those of one process")
         from xetway.openai.build import GatewayParts  # noqa: PLC0415  (what a server without models does not need)
 
         gateway = GatewayParts(settings.gateway, store.db, os.environ)

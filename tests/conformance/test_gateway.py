@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from server_process import ServerProcess
+from server_process import ServerError, ServerProcess
 
 from tests.conformance.model_server import Asked, ModelServer, Write, answer, chat, events
 
@@ -267,3 +267,40 @@ def test_numbers(gateway: Callable[..., httpx.Client], upstream: ModelServer) ->
     ):
         assert line in text.splitlines()
     assert "unknown" not in text
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (f'[tls]\ncert = "{__file__}"\nkey = "{__file__}"', "tls"),
+        ('[cors]\norigins = ["https://example.org"]', "cors.origins"),
+        ('[telemetry]\nlog_format = "json"', "telemetry.log_format"),
+    ],
+)
+def test_what_is_not_built_yet_is_refused(
+    gateway: Callable[..., httpx.Client], upstream: ModelServer, more: str, named: str
+) -> None:
+    with pytest.raises(ServerError, match=f"{named} is set, and this version does not do that yet"):
+        gateway(upstream, more=more)
+
+
+def test_an_upstream_is_asked_how_it_is(gateway: Callable[..., httpx.Client], upstream: ModelServer) -> None:
+    def be(asked: Asked, write: Write) -> None:
+        answer(b"{}", "200 OK" if "/v1/" in asked.line else "503 Service Unavailable")(asked, write)
+
+    upstream.manner = be
+    watched = f'{{ url = "{upstream.url}", health = "/health", health_interval = 0.01 }}'
+    client = gateway(upstream, more=f'[[models]]\nname = "n"\nupstreams = [{watched}]')
+    assert client.post(CHAT, json={"model": "m"}).status_code == 200
+    for _ in range(1000):
+        got = client.post(CHAT, json={"model": "n"})
+        if got.status_code != 200:
+            break
+    assert error_of(got)["code"] == "no_upstream"
+    assert ("GET /health HTTP/1.1", None) in {(asked.line, asked.header("authorization")) for asked in upstream.asked}
+    upstream.manner = answer(b"{}")
+    for _ in range(1000):
+        got = client.post(CHAT, json={"model": "n"})
+        if got.status_code == 200:
+            break
+    assert got.status_code == 200

@@ -39,7 +39,7 @@ class Network:
         self.sent: list[tuple[str, str, bytes, RawHeaders, RawHeaders, bytes]] = []
         self.outcomes: dict[str, int | Exception] = {}
 
-    def dial(self, upstream: gateway.Upstream, extra: RawHeaders):
+    def dial(self, upstream: gateway.Upstream, extra: RawHeaders, _timeout_s: float | None):
         async def send(method: str, path: bytes, headers: RawHeaders, body: bytes) -> Said:
             self.sent.append((upstream.url, method, path, headers, extra, body))
             outcome = self.outcomes.get(upstream.url, 200)

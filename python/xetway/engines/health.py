@@ -41,7 +41,7 @@ class HealthChecks:
         parts = urlsplit(target.upstream.url)
         root = replace(target.upstream, url=f"{parts.scheme}://{parts.netloc}", max_connections=1)
         path = (target.upstream.health or "/").encode("ascii", "replace")
-        send = self._dial(root, [])
+        send = self._dial(root, [], TIMEOUT_S)
         bad = 0
         while True:
             bad = 0 if await _is_well(send, path) else bad + 1
@@ -51,9 +51,8 @@ class HealthChecks:
 
 async def _is_well(send: Send, path: bytes) -> bool:
     try:
-        async with asyncio.timeout(TIMEOUT_S):
-            answer = await send("GET", path, [], b"")
-    except (TransportError, TimeoutError):
+        answer = await send("GET", path, [], b"")
+    except TransportError:
         return False
     answer.close()
     return answer.status == 200

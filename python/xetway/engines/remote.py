@@ -22,8 +22,8 @@ from xetway.settings.gateway import Model, Upstream
 
 # (method, path with query, headers, body) -> answer
 Send: TypeAlias = Callable[[str, bytes, RawHeaders, bytes], Awaitable[Answer]]
-# (upstream, headers of every request to it) -> send
-Dial: TypeAlias = Callable[[Upstream, RawHeaders], Send]
+# (upstream, headers of every request to it, most seconds for an answer or None) -> send
+Dial: TypeAlias = Callable[[Upstream, RawHeaders, float | None], Send]
 
 MAX_KEY_BYTES = 4096
 
@@ -98,7 +98,9 @@ class RemoteRuntime:
     ) -> None:
         self._targets = {
             model.name: tuple(
-                RemoteTarget(model, upstream, dial(upstream, _headers(model, upstream, environment)), breaker())
+                RemoteTarget(
+                    model, upstream, dial(upstream, _headers(model, upstream, environment), model.timeout), breaker()
+                )
                 for upstream in model.upstreams
             )
             for model in models

@@ -39,6 +39,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # A client that takes nothing for so long is cut off; it can resume. The time-out of clients' own reads is the same.
 SEND_IDLE_S = 300.0
 _NO_BODY = frozenset({204, 304})
+# Instead of a piece: the client has left.
+_LEFT: Piece = []
 
 
 class _Outcome:
@@ -214,7 +216,7 @@ class Application:
         left = asyncio.create_task(request.client_leaves())
         try:
             if response.at_once:
-                piece = await _unless(left, body) or []
+                piece = await _next(response, left, body)
             while piece:
                 async with asyncio.timeout(SEND_IDLE_S) as idle:
                     for part in piece:
@@ -225,15 +227,8 @@ class Application:
                         outcome.sent_bytes += len(part)
                         idle.reschedule(loop.time() + SEND_IDLE_S)
                 piece.clear()
-                if isinstance(response.pieces, PieceReader):
-                    piece = await anext(body, [])
-                    continue
-                following = await _unless(left, body)
-                if following is None:
-                    outcome.note = "" if outcome.sent_bytes == response.length else " client left"
-                    return
-                piece = following
-            if left.done() and outcome.sent_bytes != response.length:
+                piece = await _next(response, left, body)
+            if piece is _LEFT and outcome.sent_bytes != response.length:
                 outcome.note = " client left"
                 return
             if response.length is not None and outcome.sent_bytes != response.length:
@@ -293,11 +288,13 @@ async def _pieces(source: PieceReader | AsyncIterator[Piece]) -> AsyncIterator[P
         await _close(source)
 
 
-async def _unless(left: asyncio.Task[None], body: AsyncIterator[Piece]) -> Piece | None:
-    """Pull the next piece; None if the client leaves first, and then nobody waits for the piece any more.
+async def _next(response: StreamResponse, left: asyncio.Task[None], body: AsyncIterator[Piece]) -> Piece:
+    """Pull the next piece; `_LEFT` if the client leaves first, and then nobody waits for the piece any more.
 
-    For pieces that come from elsewhere, and may take long. One from the disk is not worth a task of its own.
+    That is for pieces that come from elsewhere, and may take long. One from the disk is not worth a task of its own.
     """
+    if isinstance(response.pieces, PieceReader):
+        return await anext(body, [])
 
     async def pull() -> Piece:
         return await anext(body, [])
@@ -305,7 +302,7 @@ async def _unless(left: asyncio.Task[None], body: AsyncIterator[Piece]) -> Piece
     piece = asyncio.create_task(pull())
     try:
         await asyncio.wait({piece, left}, return_when=asyncio.FIRST_COMPLETED)
-        return piece.result() if piece.done() else None
+        return piece.result() if piece.done() else _LEFT
     finally:
         if not piece.done():
             piece.cancel()

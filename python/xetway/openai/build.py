@@ -8,6 +8,7 @@ import mmap
 import os
 from asyncio import Future
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 
 from xetway import ports
 from xetway._native import Answer, Forwarder, SharedTable
@@ -37,6 +38,19 @@ from xetway.policy.storage import MemoryStorage
 from xetway.ports import RawHeaders
 from xetway.settings import gateway as settings
 
+# Settings that are known and do nothing yet: who sets one must not believe that it holds.
+_UNBUILT = (
+    "tls",
+    "cors.origins",
+    "cache.url",
+    "telemetry.log_format",
+    "telemetry.metrics",
+    "telemetry.otlp_endpoint",
+    "http.max_header_bytes",
+    "http.max_connections",
+    "http.body_timeout",
+    "http.drain",
+)
 _TABLE = {"workers": 1, "buckets": 65_536, "gates": 4096}
 # Usage is read in answers as they pass, so they must not be compressed.
 _PLAIN = (b"accept-encoding", b"identity")
@@ -46,6 +60,7 @@ class GatewayParts:
     """What a server needs of a gateway: routes, numbers, what runs beside the requests, and the end."""
 
     def __init__(self, options: settings.Gateway, db: Database, environment: Mapping[str, str] = os.environ) -> None:
+        _refuse_unbuilt(options)
         self.keys = Keys(options.auth, KeyStore(db), environment)
         self._meter = Meter(model.name for model in options.models)
         catalog = Catalog(options.models)
@@ -84,6 +99,13 @@ class GatewayParts:
         self.keys.close()
 
 
+def _refuse_unbuilt(options: settings.Gateway) -> None:
+    for path in _UNBUILT:
+        find = attrgetter(path)
+        if find(options) != find(settings.Gateway()):
+            raise ConfigError(f"{path} is set, and this version does not do that yet: leave it out")
+
+
 def _telling(handler: Handler) -> Handler:
     """Have errors told as clients of model endpoints read them."""
     if inspect.iscoroutinefunction(handler):
@@ -108,8 +130,8 @@ class Dialer:
         self._options = options
         self._forwarder = Forwarder()
 
-    def __call__(self, upstream: settings.Upstream, headers: RawHeaders) -> Send:
-        """Return what sends requests there.
+    def __call__(self, upstream: settings.Upstream, headers: RawHeaders, timeout_s: float | None) -> Send:
+        """Return what sends requests there; None is the time that all have.
 
         Raises:
             ConfigError: The upstream's address or certificates cannot be used.
@@ -122,7 +144,8 @@ class Dialer:
             max_connections=upstream.max_connections,
             connect_timeout_s=self._options.connect_timeout,
         )
-        send, options = self._forwarder.send, self._options
+        send, idle_timeout_s = self._forwarder.send, self._options.idle_timeout
+        total_timeout_s = timeout_s or self._options.timeout
 
         def to(method: str, path: bytes, raw_headers: RawHeaders, body: bytes) -> Future[Answer]:
             return send(
@@ -131,9 +154,9 @@ class Dialer:
                 path,
                 raw_headers,
                 body,
-                first_byte_timeout_s=options.timeout,
-                idle_timeout_s=options.idle_timeout,
-                total_timeout_s=options.timeout,
+                first_byte_timeout_s=total_timeout_s,
+                idle_timeout_s=idle_timeout_s,
+                total_timeout_s=total_timeout_s,
             )
 
         return to

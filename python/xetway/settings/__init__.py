@@ -106,8 +106,6 @@ def explain(
     gateway = _gateway(values)
     settings = Settings(**read, gateway=gateway)
     _check_mirror(settings)
-    if settings.workers > 1 and gateway.models:
-        raise ConfigError("--workers must be 1 with [[models]]: what limits requests is known to one process")
     check(gateway)
     return settings, {path: given.source for path, given in values.items()}
 
