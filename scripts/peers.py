@@ -21,6 +21,9 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     # hf_xet 1.5 mixes versioned and unversioned ones
     # (its `hf` imports click, which today's typer no longer brings along)
     "hub150": ("huggingface_hub==1.5.0", "hf_xet==1.5.1", "click==8.1.8", "typer==0.29.2"),
+    "openai": ("openai==3.54.0", "httpx2==2.16.2", "pydantic==2.14.3"),
+    # llama.cpp's own HTTP server, and what writes the models for it
+    "llama": ("xllamacpp==2026.10.11549", "gguf==0.19.0", "numpy==2.4.6"),
     "transformers": ("transformers==5.23.0", "torch==2.15.0", "huggingface_hub==2.4.0", "hf_xet==1.8.0"),
 }
 
