@@ -6,7 +6,8 @@ import json
 import math
 import subprocess
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ limits.enabled = true
 [[auth.keys]]
 name = "all"
 key = "{KEY}"
+scopes = ["infer", "admin"]
 limit = {{ requests_per_minute = 100000 }}
 
 [[auth.keys]]
@@ -202,39 +204,34 @@ def test_rate_limit(sdk: Sdk) -> None:
     sdk.call("chat.completions.create", KEY, **CHAT)
 
 
-def wait_until_idle(llama: LlamaServer) -> dict[str, Any]:
-    """The server's slot once nobody uses it."""
+def wait_for(true: Callable[[], bool], what: str, pause_s: float = 0.01) -> None:
     deadline = time.monotonic() + 20
-    while (slot := llama.slot())["is_processing"]:
-        assert time.monotonic() < deadline, f"the slot is still in use: {slot}"
-        time.sleep(0.01)
-    return slot
+    while not true():
+        assert time.monotonic() < deadline, f"not there: {what}"
+        time.sleep(pause_s)
+
+
+def queue(gateway: ServerProcess) -> dict[str, int]:
+    """How the gateway's queue is."""
+    asked = urllib.request.Request(f"{gateway.url}/admin/queue/stats", headers={"Authorization": f"Bearer {KEY}"})
+    with urllib.request.urlopen(asked) as answer:
+        stats: dict[str, int] = json.load(answer)
+    return stats
+
+
+def assert_given_up(llama: LlamaServer, sdk: Sdk, pause_s: float = 0.01) -> None:
+    """The server does nothing more for who has left, and the one place for this model in the gateway is free."""
+    wait_for(lambda: not llama.slot()["is_processing"], "an idle server", pause_s)
+    slot = llama.slot()
+    assert slot["n_prompt_tokens"] < slot["n_ctx"] / 2, "it went on to the end"
+    assert text_of(sdk.call("chat.completions.create", KEY, max_tokens=2, **COUNT)) == " 10 11"
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 def test_client_that_leaves_a_stream(sdk: Sdk, llamas: dict[str, LlamaServer], asynchronous: bool) -> None:
-    llama = llamas["counter"]
     chunks = sdk.call("chat.completions.create", KEY, asynchronous=asynchronous, leave_after=5, **COUNT)
     assert text_of(chunks).startswith(" 10 11")
-    slot = wait_until_idle(llama)
-    assert slot["n_prompt_tokens"] < slot["n_ctx"] / 2, "it went on to the end"
-    # The gateway answers one at a time of this model: its place is free as well.
-    assert text_of(sdk.call("chat.completions.create", KEY, max_tokens=2, **COUNT)) == " 10 11"
-
-
-def test_client_that_dies(gateway: ServerProcess, sdk: Sdk, llamas: dict[str, LlamaServer], tmp_path: Path) -> None:
-    curl_ = subprocess.Popen(
-        ["curl", "--silent", "--no-buffer", *posted(COUNT), f"{gateway.url}/v1/chat/completions"],
-        env=clean_environment(tmp_path), stdout=subprocess.PIPE,
-    )  # fmt: skip
-    assert curl_.stdout is not None
-    assert curl_.stdout.readline().startswith(b"data: {")
-    assert llamas["counter"].slot()["is_processing"]
-    curl_.kill()
-    curl_.communicate()
-    slot = wait_until_idle(llamas["counter"])
-    assert slot["n_prompt_tokens"] < slot["n_ctx"] / 2, "it went on to the end"
-    assert text_of(sdk.call("chat.completions.create", KEY, max_tokens=2, **COUNT)) == " 10 11"
+    assert_given_up(llamas["counter"], sdk)
 
 
 def posted(body: dict[str, Any]) -> tuple[str, ...]:
@@ -244,6 +241,54 @@ def posted(body: dict[str, Any]) -> tuple[str, ...]:
         "--header", "Content-Type: application/json",
         "--data", json.dumps(body),
     )  # fmt: skip
+
+
+def start_curl(gateway: ServerProcess, home: Path, body: dict[str, Any]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        ["curl", "--silent", "--no-buffer", *posted(body), f"{gateway.url}/v1/chat/completions"],
+        env=clean_environment(home), stdout=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def kill(client: subprocess.Popen[bytes]) -> None:
+    client.kill()
+    client.communicate()
+
+
+def test_client_that_dies(gateway: ServerProcess, sdk: Sdk, llamas: dict[str, LlamaServer], tmp_path: Path) -> None:
+    client = start_curl(gateway, tmp_path, COUNT)
+    assert client.stdout is not None
+    assert client.stdout.readline().startswith(b"data: {")
+    assert llamas["counter"].slot()["is_processing"]
+    kill(client)
+    assert_given_up(llamas["counter"], sdk)
+
+
+def test_client_that_dies_before_its_answer(
+    gateway: ServerProcess, sdk: Sdk, llamas: dict[str, LlamaServer], tmp_path: Path
+) -> None:
+    client = start_curl(gateway, tmp_path, {**COUNT, "stream": False})
+    wait_for(lambda: llamas["counter"].slot()["is_processing"], "the server's slot in use")
+    kill(client)
+    gateway.wait_for_log("/v1/chat/completions 499", "client_closed")
+    assert queue(gateway)["running"] == 0
+    # llama.cpp looks after the connection whenever nothing has happened for a second, and to be asked is to happen.
+    assert_given_up(llamas["counter"], sdk, pause_s=1.3)
+
+
+def test_client_that_dies_in_the_queue(
+    gateway: ServerProcess, sdk: Sdk, llamas: dict[str, LlamaServer], tmp_path: Path
+) -> None:
+    first = start_curl(gateway, tmp_path, COUNT)
+    assert first.stdout is not None
+    assert first.stdout.readline().startswith(b"data: {")
+    second = start_curl(gateway, tmp_path, COUNT)
+    wait_for(lambda: queue(gateway)["current_size"] == 1, "the second client in the queue")
+    kill(second)
+    wait_for(lambda: queue(gateway)["current_size"] == 0, "nobody in the queue")
+    assert llamas["counter"].slot()["is_processing"], "the first client is still served"
+    kill(first)
+    assert_given_up(llamas["counter"], sdk)
 
 
 def test_events_as_curl_sees_them(gateway: ServerProcess, tmp_path: Path) -> None:
