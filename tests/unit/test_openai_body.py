@@ -97,3 +97,9 @@ def test_an_edit_changes_nothing_else(fields: dict[str, object]) -> None:
 
 def _plain(fields: dict[str, object]) -> bool:
     return not set(fields) & set(body.Head.__struct_fields__)
+
+
+@pytest.mark.parametrize(("said", "taken"), [("-1", 0), ("0", 0), (str(-(2**62)), 0), (str(2**70), body.MAX_TOKENS)])
+def test_what_clients_say_of_tokens_can_be_calculated_with(said: str, taken: int) -> None:
+    for name in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
+        assert body.read(f'{{"model":"m","{name}":{said}}}'.encode()).answer_tokens == taken

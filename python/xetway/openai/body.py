@@ -17,6 +17,8 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from xetway.errors import RequestError
 
 MAX_MODEL_CHARS = 256
+# What is said of tokens is no more than this: others than us say it, and it is calculated with.
+MAX_TOKENS = 2**32
 
 
 class StreamOptions(Struct):
@@ -50,7 +52,12 @@ class Head(Struct):
     @property
     def answer_tokens(self) -> int:
         """The longest answer that was asked for; 0 if that was not said."""
-        return self.max_completion_tokens or self.max_tokens or self.max_output_tokens or 0
+        return bounded(self.max_completion_tokens or self.max_tokens or self.max_output_tokens)
+
+
+def bounded(tokens: int | None) -> int:
+    """Return a number of tokens that can be calculated with; -1 is how some say that there is no limit."""
+    return min(max(0, tokens or 0), MAX_TOKENS)
 
 
 _READ = frozenset(Head.__struct_fields__)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
+from xetway.openai.body import bounded
+
 
 class Usage(Struct, frozen=True):
     """Tokens, as the upstream counted them."""
@@ -21,17 +23,17 @@ class Usage(Struct, frozen=True):
     @property
     def prompt(self) -> int:
         """Those of the question."""
-        return self.prompt_tokens or self.input_tokens or 0
+        return bounded(self.prompt_tokens or self.input_tokens)
 
     @property
     def answer(self) -> int:
         """Those of the answer."""
-        return self.completion_tokens or self.output_tokens or 0
+        return bounded(self.completion_tokens or self.output_tokens)
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.total_tokens or self.prompt + self.answer
+        return bounded(self.total_tokens) or self.prompt + self.answer
 
 
 class _Body(Struct):
@@ -59,7 +61,7 @@ def of_stream(tail: bytes) -> Usage | None:
         if found.startswith(b"{"):
             try:
                 return _USAGE.decode(_object(found))
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 return None
         end = at
     return None
