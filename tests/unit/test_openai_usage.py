@@ -8,11 +8,18 @@ from xetway.openai.body import MAX_TOKENS
 from xetway.openai.usage import Usage, of_body, of_stream
 
 
-@pytest.mark.parametrize(("said", "total"), [(-5, 0), (2**70, MAX_TOKENS), (12, 12)])
-def test_what_upstreams_say_of_tokens_can_be_calculated_with(said: int, total: int) -> None:
-    usage = of_body(b'{"usage":{"total_tokens":%d,"prompt_tokens":%d,"completion_tokens":%d}}' % (said, said, said))
+@pytest.mark.parametrize("said", [-5, MAX_TOKENS + 1, 2**63, 2**64, 2**70])
+def test_a_number_of_tokens_that_cannot_be_is_not_believed(said: int) -> None:
+    for name in ("total_tokens", "prompt_tokens", "output_tokens"):
+        told = b'{"usage":{"%s":%d}}' % (name.encode(), said)
+        assert of_body(told) is None
+        assert of_stream(b"data: " + told) is None
+
+
+def test_a_sum_that_is_not_there_is_made() -> None:
+    usage = of_body(b'{"usage":{"input_tokens":3,"output_tokens":4}}')
     assert usage is not None
-    assert (usage.total, usage.prompt, usage.answer) == (total, total, total)
+    assert (usage.prompt, usage.answer, usage.total) == (3, 4, 7)
 
 
 def test_the_last_usage_of_a_stream_counts() -> None:

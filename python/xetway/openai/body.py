@@ -19,7 +19,7 @@ from xetway.errors import RequestError
 
 MAX_MODEL_CHARS = 256
 # What is said of tokens is no more than this: others than us say it, and it is calculated with.
-MAX_TOKENS = 2**32
+MAX_TOKENS = 2**24
 
 
 class StreamOptions(Struct):
@@ -53,12 +53,8 @@ class Head(Struct):
     @property
     def answer_tokens(self) -> int:
         """The longest answer that was asked for; 0 if that was not said."""
-        return bounded(self.max_completion_tokens or self.max_tokens or self.max_output_tokens)
-
-
-def bounded(tokens: int | None) -> int:
-    """Return a number of tokens that can be calculated with; -1 is how some say that there is no limit."""
-    return min(max(0, tokens or 0), MAX_TOKENS)
+        # -1 is how some say that there is no limit.
+        return min(max(0, self.max_completion_tokens or self.max_tokens or self.max_output_tokens or 0), MAX_TOKENS)
 
 
 _READ = frozenset(Head.__struct_fields__)

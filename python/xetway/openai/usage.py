@@ -5,35 +5,41 @@ Source: the `usage` objects of the OpenAI reference; that of responses has other
 
 from __future__ import annotations
 
-import msgspec
-from msgspec import Struct
+from typing import Annotated, TypeAlias
 
-from xetway.openai.body import bounded
+import msgspec
+from msgspec import Meta, Struct
+
+from xetway.openai.body import MAX_TOKENS
+
+
+# A number that cannot be is none: nobody is to wait for hours because of it.
+_Tokens: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_TOKENS)] | None
 
 
 class Usage(Struct, frozen=True):
     """Tokens, as the upstream counted them."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    prompt_tokens: _Tokens = None
+    completion_tokens: _Tokens = None
+    total_tokens: _Tokens = None
+    input_tokens: _Tokens = None
+    output_tokens: _Tokens = None
 
     @property
     def prompt(self) -> int:
         """Those of the question."""
-        return bounded(self.prompt_tokens or self.input_tokens)
+        return self.prompt_tokens or self.input_tokens or 0
 
     @property
     def answer(self) -> int:
         """Those of the answer."""
-        return bounded(self.completion_tokens or self.output_tokens)
+        return self.completion_tokens or self.output_tokens or 0
 
     @property
     def total(self) -> int:
         """All of them."""
-        return bounded(self.total_tokens) or self.prompt + self.answer
+        return self.total_tokens or self.prompt + self.answer
 
 
 class _Body(Struct):
