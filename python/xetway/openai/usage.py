@@ -12,7 +12,6 @@ from msgspec import Meta, Struct
 
 from xetway.openai.body import MAX_TOKENS
 
-
 # A number that cannot be is none: nobody is to wait for hours because of it.
 _Tokens: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_TOKENS)] | None
 
