@@ -40,6 +40,10 @@ _VARY = ("accept", "openai-beta", "openai-organization", "openai-project")
 # What this server says of itself in every answer.
 _OWN_HEADERS = frozenset({b"x-request-id", b"server", b"x-content-type-options", b"date"})
 _TAIL_BYTES = 4096
+_JSON = (b"content-type", b"application/json")
+# The upstream reads what was read here as the same.
+_REPLACED = frozenset({b"x-request-id"})
+_REPLACED_WITH_JSON = frozenset({b"x-request-id", b"content-type"})
 
 
 class Meter(Protocol):
@@ -98,6 +102,8 @@ class Gateway:
     async def infer(self, request: Request) -> AnyResponse:
         """Answer a request whose body names a model."""
         caller = self.admit(request)
+        if (request.header("content-encoding") or "identity").lower() != "identity":
+            raise RequestError("the body must not be compressed", code="unsupported_encoding", status=415)
         body = await request.read(self._options.http.max_body_bytes)
         is_form = (request.header("content-type") or "").startswith("multipart/")
         head = forms.read(body, request.header("content-type") or "") if is_form else bodies.read(body)
@@ -109,7 +115,11 @@ class Gateway:
         taking = self._limiter.take(caller, model, estimate_tokens(len(body)) + head.answer_tokens)
         grant = await taking if isinstance(taking, Awaitable) else taking
         path = request.raw_path.removeprefix(b"/v1") + (b"?" + request.raw_query if request.raw_query else b"")
-        headers = [*request.raw_headers, (b"x-request-id", request.request_id.encode())]
+        replaced = _REPLACED if is_form else _REPLACED_WITH_JSON
+        headers = [pair for pair in request.raw_headers if pair[0] not in replaced]
+        headers.append((b"x-request-id", request.request_id.encode()))
+        if not is_form:
+            headers.append(_JSON)
         question = Question(model, request.method, path, headers, body, not is_form, caller.priority)
         exchange = _Exchange(self._meter, model.name, grant)
         try:
@@ -132,11 +142,13 @@ class Gateway:
             marked = BYPASS if outcome is None else MISS
             if plan is not None and outcome is not None:
                 answer = await self._cache.fetch(plan, outcome, lambda: self._ask(caller, question))
-                return exchange.relay(answer, marked)
-        return exchange.relay(await self._ask(caller, question), marked)
+                return await exchange.relay(answer, marked)
+        return await exchange.relay(await self._ask(caller, question), marked)
 
     def _edited(self, body: bytes, head: bodies.Head, model: settings.Model) -> bytes:
         edits = self._edits[model.name]
+        if head.model != model.name:
+            body = bodies.Edits(model=model.name).apply(body)
         if head.num_ctx is UNSET:
             return edits.apply(body) if edits else body
         if head.num_ctx is not None and not 1 <= head.num_ctx <= (model.context_length or head.num_ctx):
@@ -177,8 +189,8 @@ class _Exchange:
         """What the client is told of its limits."""
         return [(name.encode(), value.encode()) for name, value in self._grant.headers()]
 
-    def relay(self, answer: Answer, marked: tuple[bytes, bytes] | None) -> AnyResponse:
-        """Pass an answer on."""
+    async def relay(self, answer: Answer, marked: tuple[bytes, bytes] | None) -> AnyResponse:
+        """Pass an answer on, once some of its body is there: until then its client is watched."""
         headers = [pair for pair in answer.headers if pair[0] not in _OWN_HEADERS]
         headers += self.limit_headers()
         if marked is not None:
@@ -189,21 +201,28 @@ class _Exchange:
             return Response(answer.status, _texts(headers), answer.body)
         length = next((int(value) for name, value in headers if name == b"content-length"), None)
         headers = [pair for pair in headers if pair[0] != b"content-length"]
-        return StreamResponse(answer.status, _texts(headers), length, self._pieces(answer))
+        try:
+            first = await answer.read()
+        except BaseException:
+            answer.close()
+            raise
+        self._note_first()
+        return StreamResponse(answer.status, _texts(headers), length, self._pieces(answer, first))
 
-    async def _pieces(self, answer: Answer) -> AsyncIterator[Piece]:
+    async def _pieces(self, answer: Answer, piece: bytes) -> AsyncIterator[Piece]:
         is_events = any(name == b"content-type" and b"event-stream" in value for name, value in answer.headers)
         tail = b""
         status = 499
         try:
-            while piece := await answer.read():
-                self._note_first()
+            while piece:
                 tail = (tail + piece)[-_TAIL_BYTES:]
                 yield [piece]
+                piece = await answer.read()
             status = answer.status
         except TransportError as error:
             status = error.status
-            if is_events and self._first:
+            # Not in the middle of another event.
+            if is_events and tail.endswith((b"\n\n", b"\n\r\n")):
                 yield [errors.event(error)]
             raise
         finally:
