@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from xetway.engines.remote import Dial, RemoteTarget, Send
-from xetway.errors import TransportError
+from xetway.errors import XetwayError
 
 BAD_IN_A_ROW = 2
 TIMEOUT_S = 5.0
@@ -53,7 +53,7 @@ async def _is_well(send: Send, path: bytes) -> bool:
     try:
         async with asyncio.timeout(TIMEOUT_S):
             answer = await send("GET", path, [], b"")
-    except (TransportError, TimeoutError):
+    except (XetwayError, TimeoutError):
         return False
     answer.close()
     return answer.status == 200
