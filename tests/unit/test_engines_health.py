@@ -15,7 +15,7 @@ from xetway.ports import RawHeaders
 from xetway.settings import gateway
 
 
-class Done(Exception):
+class DoneError(Exception):
     """Ends the checks."""
 
 
@@ -43,11 +43,11 @@ def healths(outcomes: list[int | Exception]) -> list[bool]:
     async def sleep(_: float) -> None:
         seen.append(target.healthy)
         if len(seen) == len(outcomes):
-            raise Done
+            raise DoneError
 
     with pytest.raises(ExceptionGroup) as caught:
         asyncio.run(HealthChecks({"m": [target]}, dial, sleep).run())
-    assert caught.group_contains(Done)
+    assert caught.group_contains(DoneError)
     assert set(asked) == {("GET http://127.0.0.1:1", b"/health")}
     return seen
 
