@@ -38,6 +38,9 @@ def test_only_what_policy_needs_is_read_and_any_shape_passes() -> None:
         (b'{"model":"' + b"m" * 257 + b'"}', "missing_model"),
         (b'{"model":"a","model":"b"}', "duplicate_field"),
         (b'{"model":"a","mod\\u0065l":"b"}', "duplicate_field"),
+        (b'{"model":"a","Model":"b"}', "duplicate_field"),
+        (b'{"model":"a","MOD\\u0045L":"b"}', "duplicate_field"),
+        (b'{"model":"a","stream":false,"Stream":true}', "duplicate_field"),
         (b'{"model":"a","stream":false,"stream":true}', "duplicate_field"),
         (b'{"model":"a","x":"\\u0061","str\\u0065am":false,"stream":true}', "duplicate_field"),
     ],
@@ -97,3 +100,9 @@ def test_an_edit_changes_nothing_else(fields: dict[str, object]) -> None:
 
 def _plain(fields: dict[str, object]) -> bool:
     return not set(fields) & set(body.Head.__struct_fields__)
+
+
+@pytest.mark.parametrize(("said", "taken"), [("-1", 0), ("0", 0), (str(-(2**62)), 0), (str(2**70), body.MAX_TOKENS)])
+def test_what_clients_say_of_tokens_can_be_calculated_with(said: str, taken: int) -> None:
+    for name in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
+        assert body.read(f'{{"model":"m","{name}":{said}}}'.encode()).answer_tokens == taken

@@ -284,3 +284,11 @@ def test_durations_are_written_as_openai_does(ns, text):
 
 def test_a_prompt_is_estimated_at_four_bytes_a_token():
     assert [estimate_tokens(count) for count in (0, 1, 4, 5)] == [0, 1, 1, 2]
+
+
+def test_a_failure_of_any_kind_leaves_nothing_taken(make_limiter) -> None:
+    limiter, caller = make_limiter(), make_caller(Limit(requests_per_minute=60, tokens_per_minute=60, concurrency=1))
+    for _ in range(3):
+        with pytest.raises(OverflowError):
+            limiter.take(caller, make_model(), -1)
+    limiter.take(caller, make_model(), 1)

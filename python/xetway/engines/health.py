@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from xetway.engines.remote import Dial, RemoteTarget, Send
-from xetway.errors import TransportError
+from xetway.errors import XetwayError
 
 BAD_IN_A_ROW = 2
 TIMEOUT_S = 5.0
@@ -52,7 +52,7 @@ class HealthChecks:
 async def _is_well(send: Send, path: bytes) -> bool:
     try:
         answer = await send("GET", path, [], b"")
-    except TransportError:
+    except XetwayError:
         return False
     answer.close()
     return answer.status == 200

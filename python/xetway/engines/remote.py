@@ -28,6 +28,10 @@ Dial: TypeAlias = Callable[[Upstream, RawHeaders, float | None], Send]
 MAX_KEY_BYTES = 4096
 
 
+# An upstream that is away, or says so. Other 5xx may be the request's own: llama.cpp answers some mistakes with 500.
+_FAULTS = frozenset({502, 503, 504})
+
+
 class RemoteTarget:
     """One upstream of one model."""
 
@@ -63,7 +67,7 @@ class RemoteTarget:
         except BaseException:
             leave.neutral()
             raise
-        if answer.status >= 500:
+        if answer.status in _FAULTS:
             leave.fault()
         elif answer.status >= 400:
             leave.neutral()

@@ -2,7 +2,8 @@
 
 A body is forwarded as it came unless an edit is configured: then fields at its root are added, replaced or left out,
 and every other value keeps its bytes. Two fields of one name at the root are refused where this gateway reads that
-name: the upstream might take the other one (RFC 8259, section 4).
+name: the upstream might take the other one (RFC 8259, section 4). So are names that differ in case only, which is no
+difference to some readers (https://pkg.go.dev/encoding/json#Unmarshal).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from xetway.errors import RequestError
 
 MAX_MODEL_CHARS = 256
+# What is said of tokens is no more than this: others than us say it, and it is calculated with.
+MAX_TOKENS = 2**24
 
 
 class StreamOptions(Struct):
@@ -50,7 +53,8 @@ class Head(Struct):
     @property
     def answer_tokens(self) -> int:
         """The longest answer that was asked for; 0 if that was not said."""
-        return self.max_completion_tokens or self.max_tokens or self.max_output_tokens or 0
+        # -1 is how some say that there is no limit.
+        return min(max(0, self.max_completion_tokens or self.max_tokens or self.max_output_tokens or 0), MAX_TOKENS)
 
 
 _READ = frozenset(Head.__struct_fields__)
@@ -70,7 +74,8 @@ def read(body: bytes) -> Head:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(body, error) from None
     # A name can be written with escapes; only bodies that might do so, or that say "model" twice, are read again.
-    if body.count(b'"model"') != 1 or b"\\u00" in body or b'"stream"' in body[body.find(b'"stream"') + 8 :]:
+    text = body.lower()
+    if text.count(b'"model"') != 1 or b"\\u00" in text or text.count(b'"stream"') > 1:
         _refuse_duplicates(body)
     if not head.model or len(head.model) > MAX_MODEL_CHARS:
         raise RequestError(f"model must have 1 to {MAX_MODEL_CHARS} characters", code="missing_model")
@@ -94,7 +99,7 @@ def _refuse_duplicates(body: bytes) -> None:
     except (ValueError, RecursionError):
         raise RequestError("the body is not JSON, or nested too deeply", code="bad_json") from None
     seen: set[str] = set()
-    for name in names:
+    for name in map(str.casefold, names):
         if name in seen and name in _READ:
             raise RequestError(f"the body has {name} twice", code="duplicate_field")
         seen.add(name)

@@ -40,6 +40,10 @@ _VARY = ("accept", "openai-beta", "openai-organization", "openai-project")
 # What this server says of itself in every answer.
 _OWN_HEADERS = frozenset({b"x-request-id", b"server", b"x-content-type-options", b"date"})
 _TAIL_BYTES = 4096
+_JSON = (b"content-type", b"application/json")
+# The upstream reads what was read here as the same.
+_REPLACED = frozenset({b"x-request-id"})
+_REPLACED_WITH_JSON = frozenset({b"x-request-id", b"content-type"})
 
 
 class Meter(Protocol):
@@ -98,6 +102,8 @@ class Gateway:
     async def infer(self, request: Request) -> AnyResponse:
         """Answer a request whose body names a model."""
         caller = self.admit(request)
+        if (request.header("content-encoding") or "identity").lower() != "identity":
+            raise RequestError("the body must not be compressed", code="unsupported_encoding", status=415)
         body = await request.read(self._options.http.max_body_bytes)
         is_form = (request.header("content-type") or "").startswith("multipart/")
         head = forms.read(body, request.header("content-type") or "") if is_form else bodies.read(body)
@@ -109,7 +115,11 @@ class Gateway:
         taking = self._limiter.take(caller, model, estimate_tokens(len(body)) + head.answer_tokens)
         grant = await taking if isinstance(taking, Awaitable) else taking
         path = request.raw_path.removeprefix(b"/v1") + (b"?" + request.raw_query if request.raw_query else b"")
-        headers = [*request.raw_headers, (b"x-request-id", request.request_id.encode())]
+        replaced = _REPLACED if is_form else _REPLACED_WITH_JSON
+        headers = [pair for pair in request.raw_headers if pair[0] not in replaced]
+        headers.append((b"x-request-id", request.request_id.encode()))
+        if not is_form:
+            headers.append(_JSON)
         question = Question(model, request.method, path, headers, body, not is_form, caller.priority)
         exchange = _Exchange(self._meter, model.name, grant)
         try:
@@ -137,6 +147,8 @@ class Gateway:
 
     def _edited(self, body: bytes, head: bodies.Head, model: settings.Model) -> bytes:
         edits = self._edits[model.name]
+        if head.model != model.name:
+            body = bodies.Edits(model=model.name).apply(body)
         if head.num_ctx is UNSET:
             return edits.apply(body) if edits else body
         if head.num_ctx is not None and not 1 <= head.num_ctx <= (model.context_length or head.num_ctx):
@@ -178,7 +190,7 @@ class _Exchange:
         return [(name.encode(), value.encode()) for name, value in self._grant.headers()]
 
     def relay(self, answer: Answer, marked: tuple[bytes, bytes] | None) -> AnyResponse:
-        """Pass an answer on."""
+        """Pass an answer on; the head of a stream without waiting for its body."""
         headers = [pair for pair in answer.headers if pair[0] not in _OWN_HEADERS]
         headers += self.limit_headers()
         if marked is not None:
@@ -203,7 +215,8 @@ class _Exchange:
             status = answer.status
         except TransportError as error:
             status = error.status
-            if is_events:
+            # Not in the middle of another event.
+            if is_events and (not tail or tail.endswith((b"\n\n", b"\n\r\n"))):
                 yield [errors.event(error)]
             raise
         finally:

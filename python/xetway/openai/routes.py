@@ -88,11 +88,12 @@ class Routes:
         return json_response({"status": "ready" if able else "not_ready"}, 200 if able else 503)
 
     async def _status(self, request: Request) -> Response:
-        self._gateway.admit(request)
-        able = [any(target.available for target in targets) for targets in self._targets.values()]
+        caller = self._gateway.admit(request)
+        known = {name: targets for name, targets in self._targets.items() if caller.may_use(name)}
+        able = [any(target.available for target in targets) for targets in known.values()]
         models = {
             name: [UpstreamStatus(target.name, target.healthy, target.breaker.state()) for target in targets]
-            for name, targets in self._targets.items()
+            for name, targets in known.items()
         }
         summary: Literal["ready", "degraded", "not_ready"] = (
             "ready" if all(able) else "degraded" if any(able) else "not_ready"

@@ -5,18 +5,25 @@ Source: the `usage` objects of the OpenAI reference; that of responses has other
 
 from __future__ import annotations
 
+from typing import Annotated, TypeAlias
+
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+from xetway.openai.body import MAX_TOKENS
+
+# A number that cannot be is none: nobody is to wait for hours because of it.
+_Tokens: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_TOKENS)] | None
 
 
 class Usage(Struct, frozen=True):
     """Tokens, as the upstream counted them."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    prompt_tokens: _Tokens = None
+    completion_tokens: _Tokens = None
+    total_tokens: _Tokens = None
+    input_tokens: _Tokens = None
+    output_tokens: _Tokens = None
 
     @property
     def prompt(self) -> int:
@@ -59,7 +66,7 @@ def of_stream(tail: bytes) -> Usage | None:
         if found.startswith(b"{"):
             try:
                 return _USAGE.decode(_object(found))
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 return None
         end = at
     return None

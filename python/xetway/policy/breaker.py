@@ -3,8 +3,8 @@
 Closed: all may pass; `failures` faults in a row open it. Open: nobody passes for `open_for` seconds. Half open: one
 probe at a time; `successes` good ones close it, a fault opens it again.
 
-A fault is one of the upstream: no connection, no answer in time, a 5xx, an answer that breaks off. What says nothing
-about its health is neutral: other 4xx, a 429, a client that left, a cancelled request; it only lets the next probe go.
+A fault is one of the upstream: no connection, no answer in time, an answer that says it is away. What says nothing
+about its health is neutral: 4xx, a 429, a client that left, a cancelled request; it only lets the next probe go.
 A pass counts in the period in which it was given: what a request begun before the last change has to tell comes too
 late. For one event loop.
 """

@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from xetway.errors import LimitedError
 from xetway.policy import limit_answers
 from xetway.policy.caller import Caller
 from xetway.policy.limit_answers import Standing
@@ -97,7 +96,7 @@ class Limiter:
                 requests = self._take(rules.requests, 1, now_ns)
             if rules.tokens:
                 tokens = self._take(rules.tokens, estimated_tokens, now_ns)
-        except LimitedError:
+        except BaseException:
             if requests is not None:
                 self._give_back(rules.requests, 1, now_ns)
             if entered is not None:
