@@ -9,7 +9,7 @@ import pytest
 
 from xetway.engines.health import HealthChecks
 from xetway.engines.remote import RemoteTarget
-from xetway.errors import RequestError, TransportError
+from xetway.errors import RequestError, TransportError, TransportTimeoutError
 from xetway.policy.breaker import Breaker
 from xetway.ports import RawHeaders
 from xetway.settings import gateway
@@ -37,7 +37,7 @@ def healths(outcomes: list[int | Exception]) -> list[bool]:
         return send
 
     target = RemoteTarget(
-        gateway.Model(name="m", upstreams=(upstream,)), upstream, dial(upstream, []), Breaker(gateway.Breaker())
+        gateway.Model(name="m", upstreams=(upstream,)), upstream, dial(upstream, [], None), Breaker(gateway.Breaker())
     )
 
     async def sleep(_: float) -> None:
@@ -58,4 +58,4 @@ def test_two_bad_answers_in_a_row_make_it_unhealthy_and_a_good_one_well() -> Non
 
 
 def test_a_check_that_cannot_be_sent_is_a_bad_answer() -> None:
-    assert healths([RequestError("no such path"), TimeoutError(), 200]) == [True, False, True]
+    assert healths([RequestError("no such path"), TransportTimeoutError("late"), 200]) == [True, False, True]
