@@ -71,9 +71,12 @@ class Gateway:
         self._options = options
         self._public = frozenset(path.encode() for path in options.auth.public)
         self._edits = {
-            model.name: bodies.Edits(put=model.set, defaults=model.defaults, remove=model.remove)
+            model.name: bodies.Edits(model=model.name, put=model.set, defaults=model.defaults, remove=model.remove)
             for model in catalog.models
         }
+        self._always_edited = frozenset(
+            model.name for model in catalog.models if model.set or model.defaults or model.remove
+        )
         self._catalog = catalog
         self._asker = asker
         self._keys = keys
@@ -146,17 +149,15 @@ class Gateway:
         return exchange.relay(await self._ask(caller, question), marked)
 
     def _edited(self, body: bytes, head: bodies.Head, model: settings.Model) -> bytes:
-        edits = self._edits[model.name]
-        if head.model != model.name:
-            body = bodies.Edits(model=model.name).apply(body)
-        if head.num_ctx is UNSET:
-            return edits.apply(body) if edits else body
-        if head.num_ctx is not None and not 1 <= head.num_ctx <= (model.context_length or head.num_ctx):
+        wanted = head.num_ctx
+        if isinstance(wanted, int) and not 1 <= wanted <= (model.context_length or wanted):
             raise RequestError(
-                f"num_ctx is {head.num_ctx}; {model.name} takes 1 to {model.context_length or 'any number of'} tokens",
+                f"num_ctx is {wanted}; {model.name} takes 1 to {model.context_length or 'any number of'} tokens",
                 code="context_length_exceeded",
             )
-        return edits.apply(body, remove=("num_ctx",))
+        if head.model == model.name and wanted is UNSET and model.name not in self._always_edited:
+            return body
+        return self._edits[model.name].apply(body, remove=() if wanted is UNSET else ("num_ctx",))
 
     async def _ask(self, caller: Caller, question: Question) -> Answer:
         if self._batcher is not None and question.path == _EMBEDDINGS and question.is_json:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from xetway import __version__
 from xetway.engines.remote import RemoteTarget
@@ -102,7 +103,7 @@ class Routes:
 
     async def _queue_stats(self, request: Request) -> Response:
         self._gateway.admit(request, "admin")
-        return json_response({**_fields(self._queue.stats()), "per_model": self._queue.model_stats()})
+        return json_response({**asdict(self._queue.stats()), "per_model": self._queue.model_stats()})
 
     async def _reset(self, request: Request) -> Response:
         self._gateway.admit(request, "admin")
@@ -110,10 +111,6 @@ class Routes:
             for target in targets:
                 target.breaker.reset()
         return json_response({"success": True})
-
-
-def _fields(struct: Struct) -> dict[str, object]:
-    return {name: getattr(struct, name) for name in struct.__struct_fields__}
 
 
 async def _live(_request: Request) -> Response:
