@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.unit.hub_driver import put
 from tests.unit.mirror_driver import MirrorDriver, UpstreamHub
+from xetway import db
 from xetway._native import Cache, Hash
 from xetway.mirror import pruning
 from xetway.mirror.file_table import FileInfo, FileTable
@@ -160,6 +163,26 @@ def test_a_file_that_is_damaged_while_it_is_used_is_set_aside(
     assert storage.answer(bytes(32)) is None
     assert (tmp_path / "answers.db.damaged").stat().st_size > 200_000
     assert Storage(tmp_path).repo(UNUSED) is not None
+
+
+@pytest.mark.parametrize("name", ["answers.db-wal", "answers.db"])
+@pytest.mark.parametrize("is_gone", [False, True], ids=["emptied", "gone"])
+def test_what_a_new_thread_finds_cut_short_is_set_aside(
+    tmp_path: Path, clock: Clock, name: str, is_gone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "_BUSY_TIMEOUT_MS", 100)
+    storage = Storage(tmp_path, clock)
+    for number in range(50):
+        storage.keep(number.to_bytes(32), "public", USED, Kept({}, b"x" * 4096, None, storage.now_s()))
+    if is_gone:
+        (tmp_path / name).unlink()
+    else:
+        os.truncate(tmp_path / name, 0)
+    with ThreadPoolExecutor(1) as other:
+        other.submit(storage.answer, bytes(32)).result()
+        other.submit(storage.keep_repo, UNUSED, is_public=True).result()
+        assert other.submit(storage.repo, UNUSED).result() is not None
+    storage.answer(bytes(32))  # the thread that had it open goes on as well
 
 
 def test_a_file_that_is_no_database_is_set_aside_at_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

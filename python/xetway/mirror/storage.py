@@ -36,6 +36,8 @@ _PRUNE_INTERVAL = 256
 _PRUNE_ROWS_INTERVAL_S = 3600
 # SQL is constant here: what it names and a file has not (SQLITE_ERROR) was there once.
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
+# A file, or its log, that ends before a page that it should have.
+_CUT = frozenset({sqlite3.SQLITE_IOERR_SHORT_READ})
 # Where the header says who may write (database file format, section 1.3): later versions than these may only read.
 _WRITE_VERSION_AT = 18
 _WRITE_VERSIONS = (b"\x01", b"\x02")
@@ -155,7 +157,10 @@ class Storage:
             with self._path.open("rb") as file:
                 file.seek(_WRITE_VERSION_AT)
                 return file.read(1) not in _WRITE_VERSIONS
-        return code & 0xFF in _DAMAGE
+        if code == sqlite3.SQLITE_BUSY:
+            # An emptied file: SQLite wants it for itself, to begin it anew, and those that have it open are in the way.
+            return self._path.stat().st_size == 0
+        return code in _CUT or code & 0xFF in _DAMAGE
 
     def answer(self, key: bytes) -> Kept | None:
         """Look an answer up."""
