@@ -6,9 +6,9 @@ Adapters live beside what they adapt to.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from xetway.policy.caller import Caller
 from xetway.settings.gateway import Model, Priority
@@ -60,6 +60,8 @@ class Question(Struct, frozen=True):
     body: bytes
     is_json: bool = True
     priority: Priority = "normal"
+    # Where it is written down for the log whom it went to, and how long it waited.
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 class Target(Protocol):

@@ -35,7 +35,9 @@ from xetway.errors import ConfigError
 from xetway.http import threads
 from xetway.http.app import Application
 from xetway.http.errors import describe
+from xetway.logs import JsonLines
 from xetway.settings import LogLevel, Settings, check_upstream
+from xetway.settings.gateway import LogFormat
 from xetway.workers import Workers
 
 logger = logging.getLogger("xetway")
@@ -90,7 +92,7 @@ def run(settings: Settings) -> int:
     Raises:
         ConfigError: The port or the data folder cannot be used.
     """
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.gateway.telemetry.log_format)
     with contextlib.closing(listen_exclusively(settings.host, settings.port)) as reserved:
         settings = msgspec.structs.replace(settings, port=reserved.getsockname()[1])
         check_upstream(settings)
@@ -138,7 +140,9 @@ async def serve(application: Application, settings: Settings, ready: Callable[[]
         backpressure=MAX_CONNECTIONS,
         log_enabled=False,
     )
-    configure_logging(settings.log_level)  # Granian has just put its own in place
+    configure_logging(
+        settings.log_level, settings.gateway.telemetry.log_format
+    )  # Granian has just put its own in place
     serving = asyncio.create_task(server.serve())
     stopped = asyncio.create_task(stop.wait())
     probe = _Probe(settings, ready)
@@ -170,10 +174,11 @@ def tell_failure(task: asyncio.Task[None]) -> None:
         logger.error("what runs beside the requests has ended", exc_info=error)
 
 
-def configure_logging(level: LogLevel) -> None:
+def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     """Log to stderr, one line per record, whatever is in it."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_OneLine(traces=level == "debug"))
+    formatter = JsonLines if log_format == "json" else _OneLine
+    handler.setFormatter(formatter(traces=level == "debug"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -104,7 +104,7 @@ def _main() -> None:
 
     line = sys.stdin.buffer.readline()
     settings = msgspec.json.decode(line, type=Settings, dec_hook=lambda kind, value: kind(value))
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.gateway.telemetry.log_format)
     threading.Thread(target=_stop_with, args=(sys.stdin.buffer,), daemon=True).start()
     try:
         application = build(settings, first=False)

@@ -274,7 +274,6 @@ def test_numbers(gateway: Callable[..., httpx.Client], upstream: ModelServer) ->
     [
         (f'[tls]\ncert = "{__file__}"\nkey = "{__file__}"', "tls"),
         ('[cors]\norigins = ["https://example.org"]', "cors.origins"),
-        ('[telemetry]\nlog_format = "json"', "telemetry.log_format"),
     ],
 )
 def test_what_is_not_built_yet_is_refused(

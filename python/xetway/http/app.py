@@ -20,7 +20,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from typing import Any, TypeAlias
 
 from xetway.errors import RequestError, StoreCorruptionError
-from xetway.http.errors import as_xetway_error, describe, error_response, log_path
+from xetway.http.access import Line
+from xetway.http.access import logger as access_log
+from xetway.http.errors import as_xetway_error, describe, error_response
 from xetway.http.origins import check_host, check_origin
 from xetway.http.request import Receive, Request, Scope
 from xetway.http.response import AnyResponse, Piece, PieceReader, Response, StreamResponse
@@ -28,8 +30,6 @@ from xetway.http.router import Router
 from xetway.http.threads import run, use_pool_for
 
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
-
-access_log = logging.getLogger("xetway.access")
 
 MAX_HEADER_BYTES = 64 * 1024
 # What is still read of a refused body, so that the client sees the refusal and not a reset: a xorb's worth.
@@ -250,24 +250,18 @@ def _log(request: Request, outcome: _Outcome, duration_ms: float) -> None:
         return
     access_log.log(
         level,
-        "%s %d %d B %.1f ms %s id=%s%s",
-        log_path(request),
-        outcome.status,
-        outcome.sent_bytes,
-        duration_ms,
-        request.client,
-        request.request_id,
-        outcome.note,
+        Line(request, outcome.status, outcome.sent_bytes, duration_ms, outcome.note),
         exc_info=outcome.failure if access_log.isEnabledFor(logging.DEBUG) else None,
     )
 
 
 def _failure(request: Request, error: BaseException, outcome: _Outcome) -> Response | None:
     """Note what went wrong and give the answer that tells it; None when an answer has begun already."""
+    told = as_xetway_error(error)
+    request.notes["error"] = told.code
     if outcome.status:
         outcome.failure, outcome.note = error, f" transfer broken off: {describe(error)}"
         return None
-    told = as_xetway_error(error)
     if told.status >= 500:
         outcome.failure, outcome.note = error, f" request failed: {describe(error)}"
     else:

@@ -82,7 +82,12 @@ def describe(error: BaseException) -> str:
 def log_path(request: Request) -> str:
     """The method and path for the log, without the query string, which may carry signatures."""
     path = request.raw_path.decode("ascii", "backslashreplace")
-    return f"{request.method} {_UNPRINTABLE.sub('?', path)[:_MAX_LOGGED_CHARS]}"
+    return f"{request.method} {printable(path)}"
+
+
+def printable(text: str) -> str:
+    """What somebody else wrote, so that it breaks no line."""
+    return _UNPRINTABLE.sub("?", text)[:_MAX_LOGGED_CHARS]
 
 
 def _one_line(text: str) -> str:

@@ -69,6 +69,7 @@ class Request:
         "ended",
         "keeps_body",
         "method",
+        "notes",
         "params",
         "raw_path",
         "request_id",
@@ -100,6 +101,8 @@ class Request:
         self.method: str = scope["method"]
         self.raw_path: bytes = scope["raw_path"]
         self.params: dict[str, str] = {}
+        # What its line in the log tells beside what every line does; nothing secret.
+        self.notes: dict[str, Any] = {}
         client = scope.get("client")
         self.client: str = str(client[0]) if client else "-"
         given = self.header("x-request-id") or ""

@@ -84,6 +84,7 @@ class Asker:
         slot = self._queue.take(model.name, model.concurrency)
         if slot is None:
             slot = await self._queue.slot(model.name, model.concurrency, question.priority)
+            question.notes["queue_ms"] = round(slot.waited_s * 1000, 3)
         try:
             lease = await self._runtime.lease(model)
         except BaseException:
@@ -101,6 +102,7 @@ class Asker:
         if question.model.retries is not None:
             tries = min(tries, question.model.retries + 1)
         for left, target in zip(range(tries - 1, -1, -1), lease.targets, strict=False):
+            question.notes["upstream"] = target.name
             try:
                 answer = await target.send(question)
             except TransportError as error:

@@ -43,7 +43,6 @@ _UNBUILT = (
     "tls",
     "cors.origins",
     "cache.url",
-    "telemetry.log_format",
     "telemetry.metrics",
     "telemetry.otlp_endpoint",
     "http.max_header_bytes",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from msgspec import UNSET
 
@@ -97,8 +97,11 @@ class Gateway:
             return Caller(id=request.client)
         given = (request.raw_header(b"authorization"), request.raw_header(b"x-api-key"))
         if scope == "admin":
-            return self._keys.check_admin(*given, self._clock())
-        caller = self._keys.check(*given, request.client, self._clock())
+            caller = self._keys.check_admin(*given, self._clock())
+        else:
+            caller = self._keys.check(*given, request.client, self._clock())
+        if caller.key_name is not None:
+            request.notes["key"] = caller.id
         caller.require(scope)
         return caller
 
@@ -111,6 +114,7 @@ class Gateway:
         is_form = (request.header("content-type") or "").startswith("multipart/")
         head = forms.read(body, request.header("content-type") or "") if is_form else bodies.read(body)
         model = self._catalog.find(head.model)
+        request.notes["model"] = model.name
         if not caller.may_use(model.name):
             raise ForbiddenError(f"the key may not use the model {model.name}", code="model_not_allowed")
         if not is_form:
@@ -123,8 +127,8 @@ class Gateway:
         headers.append((b"x-request-id", request.request_id.encode()))
         if not is_form:
             headers.append(_JSON)
-        question = Question(model, request.method, path, headers, body, not is_form, caller.priority)
-        exchange = _Exchange(self._meter, model.name, grant)
+        question = Question(model, request.method, path, headers, body, not is_form, caller.priority, request.notes)
+        exchange = _Exchange(self._meter, model.name, grant, request.notes)
         try:
             return await _unless_gone(request, self._answer(request, caller, question, exchange))
         except XetwayError as error:
@@ -139,6 +143,7 @@ class Gateway:
             vary = tuple(request.header(name) or "" for name in _VARY)
             plan = self._cache.plan(caller.id, question.path, question.model.name, 0, question.body, vary)
             outcome = await self._cache.find(plan, cacheable.control(request.header("cache-control")))
+            request.notes["cache"] = "hit" if isinstance(outcome, Kept) else "bypass" if outcome is None else "miss"
             if isinstance(outcome, Kept):
                 exchange.end(200, tokens=0)
                 return Response(200, _texts([*outcome.headers(), *exchange.limit_headers()]), outcome.body)
@@ -174,12 +179,13 @@ class Gateway:
 class _Exchange:
     """One request from its limits to its end, which is told once."""
 
-    __slots__ = ("_began", "_first", "_grant", "_meter", "_model")
+    __slots__ = ("_began", "_first", "_grant", "_meter", "_model", "_notes")
 
-    def __init__(self, meter: Meter, model: str, grant: Grant) -> None:
+    def __init__(self, meter: Meter, model: str, grant: Grant, notes: dict[str, Any]) -> None:
         self._meter = meter
         self._model = model
         self._grant = grant
+        self._notes = notes
         self._began = time.perf_counter()
         self._first = 0.0
 
@@ -235,6 +241,10 @@ class _Exchange:
             return
         self._grant.finish(usage.total if usage is not None else tokens)
         now = time.perf_counter()
+        if self._first:
+            self._notes["first_byte_ms"] = round((self._first - self._began) * 1000, 3)
+        if usage is not None:
+            self._notes["prompt_tokens"], self._notes["answer_tokens"] = usage.prompt, usage.answer
         self._meter.ended(model, status, now - self._began, (self._first or now) - self._began, usage)
 
 

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct, field
 
 Scope: TypeAlias = Literal["infer", "load", "admin"]
 Priority: TypeAlias = Literal["low", "normal", "high", "critical"]
+LogFormat: TypeAlias = Literal["text", "json"]
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
 Positive: TypeAlias = Annotated[int, Meta(ge=1)]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
@@ -200,7 +201,7 @@ class Cors(_Table, frozen=True, kw_only=True):
 class Telemetry(_Table, frozen=True, kw_only=True):
     """What is told about requests, never their content."""
 
-    log_format: Literal["text", "json"] = "text"
+    log_format: LogFormat = "text"
     metrics: bool = True
     # Whether traces are sent to `otlp_endpoint`, and where there is none, nowhere.
     traces: bool = True
