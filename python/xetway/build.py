@@ -69,10 +69,13 @@ def _build(settings: Settings, *, first: bool) -> Application:
         gateway = GatewayParts(settings.gateway, store.db, os.environ)
         gateway_side = gateway.routes()
         sources.append(gateway.samples)
+    pages_of_numbers = metrics.routes(*sources) if settings.gateway.telemetry.metrics else ()
+    if gateway is not None:
+        pages_of_numbers = gateway.admitting(pages_of_numbers)
     router = Router()
     for routes in (
         pages.routes(settings.upstream),
-        metrics.routes(*sources),
+        pages_of_numbers,
         uploads.routes(store, xet_tokens),
         content_side,
         hub_side,

@@ -129,14 +129,16 @@ class BusyError(RequestError):
 class LimitedError(RequestError):
     """More was asked for than a limit allows; ``kind`` is what of, `requests` or `tokens`.
 
-    ``retry_after_s`` is how long to wait, None if that does not help; ``headers`` say it as well.
+    ``retry_after_s`` is how long to wait, None if that does not help; ``headers`` say it as well. ``at_once`` tells
+    that it is about requests at the same time.
     """
 
     code = "rate_limit_exceeded"
     status = 429
-    _fields = ("retry_after_s", "kind")
+    _fields = ("retry_after_s", "kind", "at_once")
     retry_after_s: int | None = None
     kind: str = "requests"
+    at_once: bool = False
 
 
 class ConfigError(XetwayError, ValueError):

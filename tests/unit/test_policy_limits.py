@@ -211,7 +211,7 @@ def test_so_many_at_a_time(limiter):
     eve = make_caller(name="eve")
     grants = [limiter.take(bob, model), limiter.take(bob, model)]
     error = refusal(limiter, bob, model)
-    assert (error.kind, error.headers) == ("requests", (("retry-after", "1"),))
+    assert (error.kind, error.at_once, error.headers) == ("requests", True, (("retry-after", "1"),))
     limiter.take(eve, model)
     assert "the model m" in refusal(limiter, eve, model).message
     grants[0].finish()

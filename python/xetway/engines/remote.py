@@ -35,8 +35,8 @@ _FAULTS = frozenset({502, 503, 504})
 class RemoteTarget:
     """One upstream of one model."""
 
-    def __init__(self, model: Model, upstream: Upstream, send: Send, breaker: Breaker) -> None:
-        self.name = urlsplit(upstream.url).netloc.rpartition("@")[2]
+    def __init__(self, model: Model, upstream: Upstream, send: Send, breaker: Breaker, name: str | None = None) -> None:
+        self.name = name or host_of(upstream)
         self.breaker = breaker
         self.upstream = upstream
         # What its health check said last; True while there is none.
@@ -103,9 +103,13 @@ class RemoteRuntime:
         self._targets = {
             model.name: tuple(
                 RemoteTarget(
-                    model, upstream, dial(upstream, _headers(model, upstream, environment), model.timeout), breaker()
+                    model,
+                    upstream,
+                    dial(upstream, _headers(model, upstream, environment), model.timeout),
+                    breaker(),
+                    name,
                 )
-                for upstream in model.upstreams
+                for name, upstream in zip(_names(model.upstreams), model.upstreams, strict=True)
             )
             for model in models
         }
@@ -135,6 +139,17 @@ class RemoteRuntime:
                 headers=(("retry-after", str(wait_s)),),
             )
         return RemoteLease(_turn(usable))
+
+
+def host_of(upstream: Upstream) -> str:
+    """Host and port, as logs and metrics call an upstream; no secret."""
+    return urlsplit(upstream.url).netloc.rpartition("@")[2]
+
+
+def _names(upstreams: Sequence[Upstream]) -> list[str]:
+    """Name each by its host, and the second of one host HOST#2."""
+    hosts = [host_of(upstream) for upstream in upstreams]
+    return [host if (place := hosts[:at].count(host)) == 0 else f"{host}#{place + 1}" for at, host in enumerate(hosts)]
 
 
 def _turn(targets: list[RemoteTarget]) -> list[RemoteTarget]:

@@ -29,7 +29,8 @@ _BAD_IN_NAME = re.compile(r"[^a-zA-Z0-9_:]")
 class Sample(msgspec.Struct, frozen=True):
     """One number. `labels` are pairs of name and value.
 
-    A histogram is several samples: NAME_bucket with a label `le`, NAME_sum and NAME_count.
+    A histogram is several samples: NAME_bucket with a label `le`, NAME_sum and NAME_count. `over_workers` says what a
+    gauge is for all of them together.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Sample(msgspec.Struct, frozen=True):
     kind: Literal["counter", "gauge", "histogram"] = "gauge"
     help: str = ""
     labels: tuple[tuple[str, str], ...] = ()
+    over_workers: Literal["sum", "max", "min"] = "sum"
 
 
 Source: TypeAlias = Callable[[], Iterable[Sample]]

@@ -8,6 +8,7 @@ import mmap
 import os
 from asyncio import Future
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from operator import attrgetter
 
 from xetway import ports
@@ -17,11 +18,12 @@ from xetway.db import Database
 from xetway.engines.health import HealthChecks
 from xetway.engines.remote import RemoteRuntime, Send
 from xetway.errors import ConfigError
-from xetway.http.metrics import Sample
+from xetway.http.metrics import Sample, Source
 from xetway.http.request import Request
 from xetway.http.response import AnyResponse
 from xetway.http.router import Handler, Route
-from xetway.openai import errors
+from xetway.http.threads import run
+from xetway.openai import metrics
 from xetway.openai.asking import Asker
 from xetway.openai.catalog import Catalog
 from xetway.openai.gateway import Gateway
@@ -43,7 +45,6 @@ _UNBUILT = (
     "tls",
     "cors.origins",
     "cache.url",
-    "telemetry.metrics",
     "telemetry.otlp_endpoint",
     "http.max_header_bytes",
     "http.max_connections",
@@ -73,20 +74,62 @@ class GatewayParts:
             from xetway.policy.limits_valkey import ValkeyLimiter, connect  # noqa: PLC0415  (an extra of the package)
 
             limiter = ValkeyLimiter(connect(options.limits.url), local, place_s=options.http.timeout + 1)
-        cache = AnswerCache(options.cache, MemoryStorage(options.cache.max_bytes))
-        gateway = Gateway(options, catalog, Asker(runtime, queue, self._meter), self.keys, limiter, cache, self._meter)
+        storage = MemoryStorage(options.cache.max_bytes)
+        cache = AnswerCache(options.cache, storage)
+        self._gateway = gateway = Gateway(
+            options, catalog, Asker(runtime, queue, self._meter), self.keys, limiter, cache, self._meter
+        )
         self._routes = Routes(gateway, catalog, runtime.targets, queue)
         self._health = HealthChecks(runtime.targets, dial)
+        self._sources: list[Source] = [
+            lambda: metrics.of_requests(self._meter),
+            lambda: metrics.of_upstreams(runtime.targets),
+            lambda: metrics.of_queue(queue),
+        ]
+        if options.cache.enabled:
+            self._sources.append(lambda: metrics.of_cache(cache, storage))
+        if (batcher := gateway.batcher) is not None:
+            self._sources.append(lambda: metrics.of_batches(batcher))
 
     def routes(self) -> Iterable[Route]:
         """All its routes."""
         yield from self._routes.routes()
         for methods, pattern, handler in admin.routes(self.keys):
-            yield methods, pattern, _telling(handler)
+            yield methods, pattern, self._telling(handler)
 
     def samples(self) -> Iterable[Sample]:
         """Its numbers."""
-        return self._meter.samples()
+        return chain.from_iterable(source() for source in self._sources)
+
+    def admitting(self, routes: Iterable[Route]) -> Iterable[Route]:
+        """Routes of others, for callers who may see them: with a key unless `auth.public` has their path."""
+        for methods, pattern, handler in routes:
+            yield methods, pattern, self._admitting(handler)
+
+    def _admitting(self, handler: Handler) -> Handler:
+        async def handle(request: Request) -> AnyResponse:
+            self._gateway.admit(request)
+            if inspect.iscoroutinefunction(handler):
+                return await handler(request)  # type: ignore[no-any-return]
+            return await run(handler, request)  # type: ignore[arg-type]
+
+        return handle
+
+    def _telling(self, handler: Handler) -> Handler:
+        """Have errors told as clients of model endpoints read them."""
+        if inspect.iscoroutinefunction(handler):
+
+            async def handle(request: Request) -> AnyResponse:
+                request.tell = self._gateway.tell
+                return await handler(request)  # type: ignore[no-any-return]
+
+            return handle
+
+        def call(request: Request) -> AnyResponse:
+            request.tell = self._gateway.tell
+            return handler(request)  # type: ignore[return-value]
+
+        return call
 
     async def start(self) -> None:
         """Do what is to be done beside the requests, until cancelled."""
@@ -103,23 +146,6 @@ def _refuse_unbuilt(options: settings.Gateway) -> None:
         find = attrgetter(path)
         if find(options) != find(settings.Gateway()):
             raise ConfigError(f"{path} is set, and this version does not do that yet: leave it out")
-
-
-def _telling(handler: Handler) -> Handler:
-    """Have errors told as clients of model endpoints read them."""
-    if inspect.iscoroutinefunction(handler):
-
-        async def handle(request: Request) -> AnyResponse:
-            request.tell = errors.response
-            return await handler(request)  # type: ignore[no-any-return]
-
-        return handle
-
-    def call(request: Request) -> AnyResponse:
-        request.tell = errors.response
-        return handler(request)  # type: ignore[return-value]
-
-    return call
 
 
 class Dialer:

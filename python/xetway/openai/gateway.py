@@ -46,11 +46,31 @@ _REPLACED = frozenset({b"x-request-id"})
 _REPLACED_WITH_JSON = frozenset({b"x-request-id", b"content-type"})
 
 
+class Pace(Protocol):
+    """Told of each piece of a stream when it comes."""
+
+    def note(self, piece: bytes) -> None:
+        """Take the time."""
+        ...
+
+
 class Meter(Protocol):
-    """Told how requests end."""
+    """Told how requests begin and end."""
+
+    def began(self, model: str) -> None:
+        """Count one that is within its limits."""
+        ...
+
+    def pace(self, model: str) -> Pace:
+        """Return what is told of each piece of a stream."""
+        ...
+
+    def told(self, error: XetwayError) -> None:
+        """Count an error that a request is answered with."""
+        ...
 
     def ended(self, model: str, status: int, duration_s: float, first_byte_s: float, usage: Usage | None) -> None:
-        """Count one that reached a model."""
+        """Count one that began."""
         ...
 
 
@@ -84,7 +104,7 @@ class Gateway:
         self._cache = cache
         self._meter = meter
         self._clock = clock
-        self._batcher = Batcher(options.batching, self._ask_batch) if options.batching.enabled else None
+        self.batcher = Batcher(options.batching, self._ask_batch) if options.batching.enabled else None
 
     def admit(self, request: Request, scope: settings.Scope = "infer") -> Caller:
         """Say who calls.
@@ -92,7 +112,7 @@ class Gateway:
         Raises:
             AuthError: Nobody who may.
         """
-        request.tell = errors.response
+        request.tell = self.tell
         if scope == "infer" and request.raw_path in self._public:
             return Caller(id=request.client)
         given = (request.raw_header(b"authorization"), request.raw_header(b"x-api-key"))
@@ -104,6 +124,11 @@ class Gateway:
             request.notes["key"] = caller.id
         caller.require(scope)
         return caller
+
+    def tell(self, error: XetwayError) -> Response:
+        """Tell an error as clients of model endpoints read it, and count it."""
+        self._meter.told(error)
+        return errors.response(error)
 
     async def infer(self, request: Request) -> AnyResponse:
         """Answer a request whose body names a model."""
@@ -165,8 +190,8 @@ class Gateway:
         return self._edits[model.name].apply(body, remove=() if wanted is UNSET else ("num_ctx",))
 
     async def _ask(self, caller: Caller, question: Question) -> Answer:
-        if self._batcher is not None and question.path == _EMBEDDINGS and question.is_json:
-            return await self._batcher.embed((caller.id, caller.priority, question.model.name), question.body)
+        if self.batcher is not None and question.path == _EMBEDDINGS and question.is_json:
+            return await self.batcher.embed((caller.id, caller.priority, question.model.name), question.body)
         return await self._asker.ask(question)
 
     async def _ask_batch(self, target: tuple[str, settings.Priority, str], body: bytes) -> Answer:
@@ -188,6 +213,7 @@ class _Exchange:
         self._notes = notes
         self._began = time.perf_counter()
         self._first = 0.0
+        meter.began(model)
 
     def __del__(self) -> None:
         self.end(499)
@@ -212,11 +238,14 @@ class _Exchange:
 
     async def _pieces(self, answer: Answer) -> AsyncIterator[Piece]:
         is_events = any(name == b"content-type" and b"event-stream" in value for name, value in answer.headers)
+        pace = self._meter.pace(self._model) if is_events else None
         tail = b""
         status = 499
         try:
             while piece := await answer.read():
                 self._note_first()
+                if pace is not None:
+                    pace.note(piece)
                 tail = (tail + piece)[-_TAIL_BYTES:]
                 yield [piece]
             status = answer.status

@@ -1,69 +1,82 @@
-"""Numbers about requests to models, for /metrics.
+"""Counts what becomes of requests to models; `metrics` tells it.
 
-Labels are the configured models and few fixed words, so nothing a client sends makes them grow.
+Models are the configured ones and all else is a fixed set of words, so nothing a client sends makes it grow.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable
 
-from xetway.errors import TransportError
-from xetway.http.metrics import Sample
+from xetway.errors import LimitedError, TransportError, XetwayError
+from xetway.http.histogram import Histogram
 from xetway.openai.usage import Usage
 from xetway.ports import Target
 from xetway.settings.gateway import Model
 
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+GAP_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
-class Histogram:
-    """Counts of seconds."""
-
-    __slots__ = ("_counts", "_sum_s")
-
-    def __init__(self) -> None:
-        self._counts = [0] * (len(BOUNDS_S) + 1)
-        self._sum_s = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Count one."""
-        self._counts[bisect_left(BOUNDS_S, seconds)] += 1
-        self._sum_s += seconds
-
-    def samples(self, name: str, text: str, labels: tuple[tuple[str, str], ...]) -> Iterator[Sample]:
-        """Tell it as Prometheus wants it: each bucket counts all that are not above its bound."""
-        total = 0
-        for bound, count in zip((*map(str, BOUNDS_S), "+Inf"), self._counts, strict=True):
-            total += count
-            yield Sample(f"{name}_bucket", total, "histogram", text, (*labels, ("le", bound)))
-        yield Sample(f"{name}_sum", self._sum_s, "histogram", text, labels)
-        yield Sample(f"{name}_count", total, "histogram", text, labels)
-
-
-class _OfModel:
+class OfModel:
     """The numbers of one model."""
 
-    __slots__ = ("answer_tokens", "by_status", "duration", "first_byte", "prompt_tokens")
+    __slots__ = ("active", "answer_tokens", "by_status", "duration", "first_byte", "gaps", "prompt_tokens")
 
     def __init__(self) -> None:
+        self.active = 0
         self.by_status: dict[int, int] = {}
-        self.duration = Histogram()
-        self.first_byte = Histogram()
+        self.duration = Histogram(BOUNDS_S)
+        self.first_byte = Histogram(BOUNDS_S)
+        self.gaps = Histogram(GAP_BOUNDS_S)
         self.prompt_tokens = 0
         self.answer_tokens = 0
 
 
+class Pace:
+    """The times between the events of one stream.
+
+    Events that come in one piece share the time since the piece before it.
+    """
+
+    __slots__ = ("_clock", "_gaps", "_last")
+
+    def __init__(self, gaps: Histogram, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._gaps = gaps
+        self._clock = clock
+        self._last = 0.0
+
+    def note(self, piece: bytes) -> None:
+        """Count a piece with events, now."""
+        now = self._clock()
+        last, self._last = self._last, now
+        if last:
+            events = piece.count(b"\n\n") or piece.count(b"\n\r\n") or 1
+            self._gaps.add((now - last) / events, events)
+
+
 class Meter:
-    """Counts requests, and tries at upstreams."""
+    """Counts requests, tries at upstreams, and what is refused."""
 
     def __init__(self, models: Iterable[str]) -> None:
-        self._models = {name: _OfModel() for name in models}
-        self._tries: dict[tuple[str, str, str], int] = {}
+        self.models = {name: OfModel() for name in models}
+        # By model, upstream and outcome; by code; by kind of limit.
+        self.tries: dict[tuple[str, str, str], int] = {}
+        self.errors: dict[str, int] = {}
+        self.limited: dict[str, int] = {}
+
+    def began(self, model: str) -> None:
+        """Count a request that is within its limits."""
+        self.models[model].active += 1
+
+    def pace(self, model: str) -> Pace:
+        """Return what is told of each piece of a stream."""
+        return Pace(self.models[model].gaps)
 
     def ended(self, model: str, status: int, duration_s: float, first_byte_s: float, usage: Usage | None) -> None:
-        """Count a request that reached a model."""
-        numbers = self._models[model]
+        """Count the end of a request that began."""
+        numbers = self.models[model]
+        numbers.active -= 1
         numbers.by_status[status] = numbers.by_status.get(status, 0) + 1
         numbers.duration.add(duration_s)
         if status < 400:
@@ -75,35 +88,11 @@ class Meter:
     def tried(self, model: Model, target: Target, status: int, error: TransportError | None) -> None:
         """Count a try at an upstream."""
         key = (model.name, target.name, error.code if error is not None else f"{status // 100}xx")
-        self._tries[key] = self._tries.get(key, 0) + 1
+        self.tries[key] = self.tries.get(key, 0) + 1
 
-    def samples(self) -> Iterator[Sample]:
-        """Tell all of it."""
-        for name, numbers in self._models.items():
-            labels = (("model", name),)
-            for status, count in sorted(numbers.by_status.items()):
-                yield Sample(
-                    "xetway_requests_total",
-                    count,
-                    "counter",
-                    "Requests to models by status; 499: the client left.",
-                    (*labels, ("status", str(status))),
-                )
-            yield from numbers.duration.samples(
-                "xetway_request_duration_seconds", "Time from a request to its last byte.", labels
-            )
-            yield from numbers.first_byte.samples(
-                "xetway_time_to_first_byte_seconds", "Time from a request to its answer's first byte.", labels
-            )
-            for kind, tokens in (("prompt", numbers.prompt_tokens), ("answer", numbers.answer_tokens)):
-                yield Sample(
-                    "xetway_tokens_total", tokens, "counter", "Tokens, as upstreams say.", (*labels, ("kind", kind))
-                )
-        for (name, target, outcome), count in sorted(self._tries.items()):
-            yield Sample(
-                "xetway_upstream_requests_total",
-                count,
-                "counter",
-                "Requests to upstreams by what became of them.",
-                (("model", name), ("upstream", target), ("outcome", outcome)),
-            )
+    def told(self, error: XetwayError) -> None:
+        """Count an error that a request was answered with."""
+        self.errors[error.code] = self.errors.get(error.code, 0) + 1
+        if isinstance(error, LimitedError):
+            kind = "concurrency" if error.at_once else error.kind
+            self.limited[kind] = self.limited.get(kind, 0) + 1

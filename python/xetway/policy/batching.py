@@ -34,10 +34,14 @@ _ABOUT_AN_INPUT = frozenset(range(400, 501)) - _ABOUT_THE_CALLER
 
 
 class Stats(msgspec.Struct):
-    """Counts. `requests` were sent in `batches` of several, `alone` by themselves, `resent` after a refusal."""
+    """Counts. `requests` were sent in `batches` of several, `alone` by themselves, `resent` after a refusal.
+
+    `inputs` are those of all batches, `sizes` the batches by how many each had.
+    """
 
     batches: int = 0
     requests: int = 0
+    inputs: int = 0
     alone: int = 0
     resent: int = 0
     sizes: list[int] = msgspec.field(default_factory=lambda: [0] * (len(SIZE_BOUNDS) + 1))
@@ -182,7 +186,9 @@ class Batcher:
         questions = [member.question for member in members]
         self.stats.batches += 1
         self.stats.requests += len(members)
-        self.stats.sizes[bisect_left(SIZE_BOUNDS, sum(len(question.items) for question in questions))] += 1
+        inputs = sum(len(question.items) for question in questions)
+        self.stats.inputs += inputs
+        self.stats.sizes[bisect_left(SIZE_BOUNDS, inputs)] += 1
         try:
             answer = await self._send(batch.target, embeddings.merge(questions))
             parts = await self._parts(answer, questions)

@@ -94,6 +94,7 @@ def crowded(gate: Gate) -> LimitedError:
     return LimitedError(
         f"too many requests at a time for {gate.whose}: {gate.limit} are being answered",
         kind="requests",
+        at_once=True,
         retry_after_s=_GATE_RETRY_S,
         headers=(("retry-after", str(_GATE_RETRY_S)),),
     )

@@ -232,7 +232,7 @@ class Queue:
     def model_stats(self) -> ModelStats:
         """Count for each model that is kept or busy."""
         together = self.stats()
-        queues = {name: line.stats(self._options.max_size) for name, line in self._lines.items()}
+        queues = {name: line.stats(self._options.max_size) for name, line in list(self._lines.items())}
         return ModelStats(queues, together.current_size, together.total_queued, together.total_processed)
 
     def waits(self) -> Waits:
