@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable
+from functools import partial
 from itertools import chain
 
 from xetway.errors import ConfigError
@@ -16,23 +17,24 @@ from xetway.http.app import Application
 from xetway.http.errors import describe
 from xetway.http.router import Route, Router
 from xetway.settings import Settings
+from xetway.siblings import Siblings, Total
 
 
-def build(settings: Settings, *, first: bool = True) -> Application:
+def build(settings: Settings, siblings: Siblings) -> Application:
     """Open the store in the data folder and wire everything to it. Blocking.
 
-    `first` is false in the workers beside the first process, which leave cleaning up to it.
+    The first of the siblings cleans up.
 
     Raises:
         ConfigError: The data folder cannot be used.
     """
     try:
-        return _build(settings, first=first)
+        return _build(settings, siblings)
     except (OSError, sqlite3.Error) as error:
         raise ConfigError(f"the data folder {settings.data} cannot be used: {describe(error)}") from error
 
 
-def _build(settings: Settings, *, first: bool) -> Application:
+def _build(settings: Settings, siblings: Siblings) -> Application:
     from xetway._native import Hash  # noqa: PLC0415
     from xetway.cas import downloads, uploads  # noqa: PLC0415  (`xetway --help` must not load the store)
     from xetway.cas.signing import UrlSigner, XetTokens  # noqa: PLC0415
@@ -44,7 +46,7 @@ def _build(settings: Settings, *, first: bool) -> Application:
     from xetway.web import pages  # noqa: PLC0415
 
     store = ContentStore(settings.data)
-    if first:
+    if siblings.number == 0:
         store.clean_leftovers()
     xet_tokens = XetTokens(store.db)
     hub = Hub(store, xet_tokens, open_writes=settings.open)
@@ -60,35 +62,49 @@ def _build(settings: Settings, *, first: bool) -> Application:
         content_side = mirror.content_routes(content_side)
         sources.append(mirror.samples)
     gateway = None
-    gateway_side: Iterable[Route] = ()
     if settings.gateway.models:
-        if settings.workers > 1 or not first:
-            raise ConfigError("--workers must be 1 with [[models]]: limits and queue are those of one process")
         from xetway.openai.build import GatewayParts  # noqa: PLC0415  (what a server without models does not need)
 
-        gateway = GatewayParts(settings.gateway, store.db, os.environ)
-        gateway_side = gateway.routes()
+        gateway = GatewayParts(settings.gateway, store.db, siblings, os.environ)
         sources.append(gateway.samples)
-    pages_of_numbers = metrics.routes(*sources) if settings.gateway.telemetry.metrics else ()
+    together = partial(
+        Total[list[metrics.Sample]],
+        siblings,
+        "metrics",
+        kind=list[metrics.Sample],
+        add=metrics.merged,
+        past=metrics.counted,
+    )
+    pages_of_numbers = (
+        metrics.routes(*sources, together=together if siblings.count > 1 else None)
+        if settings.gateway.telemetry.metrics
+        else ()
+    )
     if gateway is not None:
         pages_of_numbers = gateway.admitting(pages_of_numbers)
-    router = Router()
-    for routes in (
-        pages.routes(settings.upstream),
-        pages_of_numbers,
-        uploads.routes(store, xet_tokens),
-        content_side,
-        hub_side,
-        gateway_side,
-    ):
-        for methods, pattern, handler in routes:
-            router.add(methods, pattern, handler)
+    routes = [
+        *pages.routes(settings.upstream),
+        *pages_of_numbers,
+        *uploads.routes(store, xet_tokens),
+        *content_side,
+        *hub_side,
+    ]
+
+    def router(changed: Settings | None = None) -> Router:
+        if gateway is not None and changed is not None:
+            gateway.configure(changed.gateway)
+        made = Router()
+        for methods, pattern, handler in chain(routes, () if gateway is None else gateway.routes()):
+            made.add(methods, pattern, handler)
+        return made
+
     local_only = settings.is_loopback and settings.public_url is None
     return Application(
-        router,
+        router(),
         public_url=settings.public_url,
         local_only=local_only,
         on_damage=lambda xorb: store.mark_damaged(Hash(xorb)),
-        on_start=[part.start for part in (mirror, gateway) if part is not None],
+        on_start=[siblings.run, *(part.start for part in (mirror, gateway) if part is not None)],
         on_stop=[part.close for part in (mirror, gateway) if part is not None],
+        on_change=router,
     )

@@ -194,3 +194,23 @@ class LimitTable(Protocol):
     def leave(self, gate: int, worker: int) -> None:
         """Leave a gate."""
         ...
+
+
+class WordTable(Protocol):
+    """Words that all workers of a machine see: `xetway._native.SharedTable`, where each method is described."""
+
+    def word(self, index: int) -> int:
+        """Return a word."""
+        ...
+
+    def swap_word(self, index: int, expected: int, new: int) -> bool:
+        """Change a word, if it is what is expected."""
+        ...
+
+
+class NameTable(WordTable, Protocol):
+    """Words that are found by names."""
+
+    def name(self, text: str) -> int:
+        """Return the hash of a name, which is not 0."""
+        ...

@@ -36,8 +36,10 @@ from xetway.http import threads
 from xetway.http.app import Application
 from xetway.http.errors import describe
 from xetway.logs import JsonLines
+from xetway.policy.rows import words_for
 from xetway.settings import LogLevel, Settings, check_upstream
 from xetway.settings.gateway import LogFormat
+from xetway.siblings import Siblings
 from xetway.workers import Workers
 
 logger = logging.getLogger("xetway")
@@ -98,8 +100,9 @@ def run(settings: Settings) -> int:
         check_upstream(settings)
         from xetway.build import build  # noqa: PLC0415  (a taken port is told before anything is loaded)
 
-        application = build(settings)
-        with Workers(settings) as workers:
+        siblings = Siblings(settings.workers, words_for(sum(len(model.upstreams) for model in settings.gateway.models)))
+        application = build(settings, siblings)
+        with Workers(settings, siblings) as workers:
             code = asyncio.run(serve(application, settings, partial(_ready, settings, workers), workers))
         return code or workers.exit_code
 
@@ -117,7 +120,12 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-async def serve(application: Application, settings: Settings, ready: Callable[[], None], workers: Workers) -> int:
+async def serve(
+    application: Application,
+    settings: Settings,
+    ready: Callable[[], None],
+    workers: Workers,
+) -> int:
     """Answer requests until a signal comes, and tell the workers to stop then too.
 
     Calls `ready` (in a thread) when requests are answered.

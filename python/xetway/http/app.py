@@ -28,6 +28,7 @@ from xetway.http.request import Receive, Request, Scope
 from xetway.http.response import AnyResponse, Piece, PieceReader, Response, StreamResponse
 from xetway.http.router import Router
 from xetway.http.threads import run, use_pool_for
+from xetway.settings import Settings
 
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -61,7 +62,8 @@ class Application:
 
     `local_only` says that just this machine reaches it, by address or as localhost; see `http.origins`.
     `on_damage` is told the name of each xorb that could not be read (blocking, in a worker thread).
-    All of `on_start` are called by `start`, beside each other, and of `on_stop` by `close`.
+    All of `on_start` are called by `start`, beside each other, and of `on_stop` by `close`. `on_change` makes another
+    router of changed settings.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Application:
         on_damage: Callable[[str], None] | None = None,
         on_start: Iterable[Callable[[], Coroutine[Any, Any, None]]] = (),
         on_stop: Iterable[Callable[[], None]] = (),
+        on_change: Callable[[Settings], Router] | None = None,
     ) -> None:
         self._router = router
         self._public_url = public_url
@@ -80,6 +83,7 @@ class Application:
         self._on_damage = on_damage
         self._on_start = tuple(on_start)
         self._on_stop = tuple(on_stop)
+        self._on_change = on_change
         self._active: set[asyncio.Task[Any]] = set()
         self._stopping = False
 
@@ -104,6 +108,15 @@ class Application:
         async with asyncio.TaskGroup() as group:
             for begin in self._on_start:
                 group.create_task(begin())
+
+    def configure(self, settings: Settings) -> None:
+        """Answer the requests that come from now on by other settings, as far as that is possible while running.
+
+        Raises:
+            ConfigError: They cannot be used; then nothing changes.
+        """
+        if self._on_change is not None:
+            self._router = self._on_change(settings)
 
     def abort(self) -> int:
         """Cut off the requests that are still being answered, whether or not somebody waits; returns how many."""

@@ -6,7 +6,7 @@ Any POST below /v1 that no other route has goes to the model that its body names
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -21,7 +21,8 @@ from xetway.http.router import Route
 from xetway.openai.catalog import Catalog, ModelList
 from xetway.openai.gateway import Gateway
 from xetway.policy.breaker import State
-from xetway.policy.queue import Queue
+from xetway.policy.queue import ModelStats
+from xetway.policy.queue_totals import QueueTotals
 
 
 class UpstreamStatus(Struct, frozen=True):
@@ -50,13 +51,13 @@ class Routes:
         gateway: Gateway,
         catalog: Catalog,
         targets: Mapping[str, Sequence[RemoteTarget]],
-        queue: Queue,
+        queue_totals: Callable[[], Awaitable[QueueTotals]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._gateway = gateway
         self._catalog = catalog
         self._targets = targets
-        self._queue = queue
+        self._queue_totals = queue_totals
         self._clock = clock
         self._started = clock()
 
@@ -103,7 +104,10 @@ class Routes:
 
     async def _queue_stats(self, request: Request) -> Response:
         self._gateway.admit(request, "admin")
-        return json_response({**asdict(self._queue.stats()), "per_model": self._queue.model_stats()})
+        totals = await self._queue_totals()
+        together = totals.all
+        per_model = ModelStats(totals.models, together.current_size, together.total_queued, together.total_processed)
+        return json_response({**asdict(together), "per_model": per_model})
 
     async def _reset(self, request: Request) -> Response:
         self._gateway.admit(request, "admin")
