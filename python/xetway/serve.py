@@ -37,6 +37,7 @@ from xetway.http.app import Application
 from xetway.http.errors import describe
 from xetway.logs import JsonLines
 from xetway.policy.rows import words_for
+from xetway.reloading import Reloading
 from xetway.settings import LogLevel, Settings, check_upstream
 from xetway.settings.gateway import LogFormat
 from xetway.siblings import Siblings
@@ -88,8 +89,10 @@ def listen_exclusively(host: str, port: int) -> socket.socket:
     return reserved
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code, for `leave`. Blocking.
+
+    On SIGHUP the settings are read again by `reread`.
 
     Raises:
         ConfigError: The port or the data folder cannot be used.
@@ -102,8 +105,14 @@ def run(settings: Settings) -> int:
 
         siblings = Siblings(settings.workers, words_for(sum(len(model.upstreams) for model in settings.gateway.models)))
         application = build(settings, siblings)
+
+        def apply(changed: Settings) -> None:
+            application.configure(changed)
+            configure_logging(changed.log_level, changed.gateway.telemetry.log_format)
+
         with Workers(settings, siblings) as workers:
-            code = asyncio.run(serve(application, settings, partial(_ready, settings, workers), workers))
+            reloading = Reloading(settings, reread, apply, workers.tell) if reread is not None else None
+            code = asyncio.run(serve(application, settings, partial(_ready, settings, workers), workers, reloading))
         return code or workers.exit_code
 
 
@@ -125,6 +134,7 @@ async def serve(
     settings: Settings,
     ready: Callable[[], None],
     workers: Workers,
+    reloading: Reloading | None = None,
 ) -> int:
     """Answer requests until a signal comes, and tell the workers to stop then too.
 
@@ -132,6 +142,8 @@ async def serve(
     """
     stop = asyncio.Event()
     _on_signals(stop.set)
+    if reloading is not None:
+        reloading.on_signal()
     from granian.constants import HTTPModes, Interfaces  # noqa: PLC0415  (only a server needs it)
     from granian.http import HTTP1Settings  # noqa: PLC0415
     from granian.server.embed import Server  # noqa: PLC0415

@@ -56,7 +56,7 @@ def runtime(network: Network, *models: gateway.Model, now: list[float] | None = 
     return RemoteRuntime(
         models,
         network.dial,
-        lambda _model, _upstream: Breaker(options, lambda: time[0]),
+        lambda _model, _upstream, _name: Breaker(options, lambda: time[0]),
         {"KEY": "s3cret\n", "NONE": ""},
     )
 

@@ -97,7 +97,7 @@ class RemoteRuntime:
         self,
         models: Iterable[Model],
         dial: Dial,
-        breaker: Callable[[Model, Upstream], Breaker],
+        breaker: Callable[[Model, Upstream, str], Breaker],
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         self._targets = {
@@ -106,7 +106,7 @@ class RemoteRuntime:
                     model,
                     upstream,
                     dial(upstream, _headers(model, upstream, environment), model.timeout),
-                    breaker(model, upstream),
+                    breaker(model, upstream, name),
                     name,
                 )
                 for name, upstream in zip(_names(model.upstreams), model.upstreams, strict=True)

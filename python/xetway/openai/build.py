@@ -194,8 +194,10 @@ class GatewayParts:
         """Let go of what outlives requests."""
         self.keys.close()
 
-    def _breaker(self, options: settings.Breaker, model: settings.Model, upstream: settings.Upstream) -> Breaker:
-        row = self._rows.find(f"breaker {model.name} {upstream.url}")
+    def _breaker(
+        self, options: settings.Breaker, model: settings.Model, upstream: settings.Upstream, name: str
+    ) -> Breaker:
+        row = self._rows.find(f"breaker {model.name} {upstream.url} {name}")
         return Breaker(options, row=row, worker=self._siblings.number)
 
     def _release(self, worker: int) -> None:
