@@ -4,109 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
-from server_process import ServerError, ServerProcess
+from server_process import ServerError
 
+from tests.conformance.crowd import ADMIN, MakeCrowd, is_cut_off, rest_of
 from tests.conformance.model_server import ModelServer, answer, events
-from tests.conformance.raw import build, connect
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="workers are found through /proc")
-
-ADMIN = {"authorization": "Bearer the-key-of-the-administrator"}
-KEYS = '[[auth.keys]]\nname = "root"\nkey = "the-key-of-the-administrator"\nscopes = ["infer", "admin"]\n'
-CHAT = "/v1/chat/completions"
-MakeServer = Callable[..., ServerProcess]
-
-
-@pytest.fixture
-def upstream() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
-
-
-class Crowd:
-    """Two workers with a model `m`; each request has a connection of its own, so any of them answers."""
-
-    def __init__(self, make_server: MakeServer, folder: Path, upstream: ModelServer, model: str, more: str) -> None:
-        self._file = folder / "gateway.toml"
-        self._upstream = upstream
-        self.configure(model, more)
-        self.server = make_server("--config", str(self._file), "--workers", "2")
-        limits = httpx.Limits(max_keepalive_connections=0)
-        self.client = httpx.Client(base_url=self.server.url, limits=limits, trust_env=False, timeout=30)
-
-    def configure(self, model: str = "", more: str = "", name: str = "m") -> None:
-        """Write another configuration."""
-        upstreams = f'[{{ url = "{self._upstream.url}" }}]'
-        self._file.write_text(f'[[models]]\nname = "{name}"\nupstreams = {upstreams}\n{model}\n{KEYS}{more}\n')
-
-    def ask(self, method: str = "POST", path: str = CHAT, headers: dict[str, str] = ADMIN) -> httpx.Response:
-        body = {"model": "m"} if path == CHAT else None
-        return self.client.request(method, path, json=body, headers=headers)
-
-    def statuses(self, count: int, path: str = CHAT, headers: dict[str, str] = ADMIN) -> list[int]:
-        method = "POST" if path == CHAT else "GET"
-        return sorted(self.ask(method, path, headers).status_code for _ in range(count))
-
-    def stream(self) -> tuple[socket.socket, int]:
-        """Begin a stream; its connection and its status."""
-        link = connect(self.server.url, 30)
-        body = b'{"model":"m","stream":true}'
-        link.sendall(build("POST", CHAT, f"Authorization: {ADMIN['authorization']}", "Content-Length: 27", body=body))
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += link.recv(1)
-        return link, int(head[9:12])
-
-    def numbers(self) -> dict[str, float]:
-        lines = (line.rpartition(" ") for line in self.ask("GET", "/metrics").text.splitlines() if line[0] != "#")
-        return {name: float(value) for name, _, value in lines}
-
-    def kill(self) -> None:
-        """Kill the worker beside the first process, and wait until what it held is given back."""
-        _, worker = self.server.pids()
-        os.kill(worker, 9)
-        self.server.wait_for_log("worker 1 ended with -9; another takes its place")
-
-    def wait_for_another(self) -> None:
-        """Wait until another worker answers."""
-        while self.numbers()["xetway_workers"] < 2:
-            pass
-
-
-MakeCrowd = Callable[..., Crowd]
-
-
-@pytest.fixture
-def crowd(tmp_path: Path, make_server: MakeServer, upstream: ModelServer) -> Iterator[MakeCrowd]:
-    made: list[Crowd] = []
-
-    def make(model: str = "", more: str = "") -> Crowd:
-        made.append(Crowd(make_server, tmp_path, upstream, model, more))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.client.close()
-
-
-def is_cut_off(link: socket.socket) -> bool:
-    """Whether the other end of a connection that has nothing to say is gone."""
-    link.setblocking(False)
-    try:
-        return link.recv(1) == b""
-    except BlockingIOError:
-        return False
-    except ConnectionError:
-        return True
-    finally:
-        link.setblocking(True)
 
 
 def test_a_rate_is_that_of_all_workers_together(crowd: MakeCrowd) -> None:
@@ -134,13 +41,7 @@ def test_places_are_those_of_all_workers_and_a_killed_one_gives_its_back(
         assert [status for _, status in more] == [200] * (10 - len(alive)) + [429] * 2
         for _ in range(40):
             step.release()
-        for link in alive:
-            told = b""
-            while b"0\r\n\r\n" not in told:
-                piece = link.recv(4096)
-                assert piece
-                told += piece
-            assert b"data: [DONE]" in told
+        assert all(b"data: [DONE]" in rest_of(link) for link in alive)
 
 
 def test_numbers_are_those_of_all_workers_and_never_go_down(crowd: MakeCrowd) -> None:
