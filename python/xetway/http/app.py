@@ -17,6 +17,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from functools import cache
 from typing import Any, TypeAlias
 
 from xetway.errors import RequestError, StoreCorruptionError
@@ -31,6 +32,8 @@ from xetway.http.threads import run, use_pool_for
 
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 
+_is_coroutine = cache(inspect.iscoroutinefunction)
+
 MAX_HEADER_BYTES = 64 * 1024
 # What is still read of a refused body, so that the client sees the refusal and not a reset: a xorb's worth.
 _DRAIN_BYTES = 128 * 1024 * 1024
@@ -39,6 +42,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # A client that takes nothing for so long is cut off; it can resume. The time-out of clients' own reads is the same.
 SEND_IDLE_S = 300.0
 _NO_BODY = frozenset({204, 304})
+_ALWAYS_TOLD = ((b"x-content-type-options", b"nosniff"), (b"server", b"xetway"))
 # Instead of a piece: the client has left.
 _LEFT: Piece = []
 
@@ -175,19 +179,19 @@ class Application:
         check_origin(request)
         handler, request.params = self._router.match(request.method, request.raw_path)
         use_pool_for(request.method)
-        if inspect.iscoroutinefunction(handler):
-            answer: AnyResponse = await handler(request)
+        if _is_coroutine(handler):
+            answer: AnyResponse = await handler(request)  # type: ignore[misc]
             return answer
         return await run(handler, request)  # type: ignore[arg-type]
 
     @staticmethod
     async def _whole(request: Request, response: Response, send: Send, outcome: _Outcome) -> None:
-        headers = response.headers
-        if response.status not in _NO_BODY and not any(name == "content-length" for name, _ in headers):
-            headers = [*headers, ("content-length", str(len(response.body)))]
+        length: int | None = len(response.body)
+        if response.status in _NO_BODY or (response.headers and "content-length" in dict(response.headers)):
+            length = None
         body = b"" if request.method == "HEAD" else response.body
         outcome.status = response.status
-        await send(_start(request, response.status, headers))
+        await send(_start(request, response, length))
         await send({"type": "http.response.body", "body": body, "more_body": False})
         outcome.sent_bytes = len(body)
 
@@ -200,11 +204,8 @@ class Application:
         send: Send,
         outcome: _Outcome,
     ) -> None:
-        headers = response.headers
-        if response.length is not None:
-            headers = [*headers, ("content-length", str(response.length))]
         outcome.status = response.status
-        await send(_start(request, response.status, headers))
+        await send(_start(request, response, response.length))
         if request.method == "HEAD":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
@@ -315,18 +316,14 @@ async def _settle(request: Request) -> None:
         await request.drain(_DRAIN_BYTES, _DRAIN_S)
 
 
-def _start(request: Request, status: int, headers: list[tuple[str, str]]) -> dict[str, Any]:
-    named = [
-        *headers,
-        ("x-request-id", request.request_id),
-        ("x-content-type-options", "nosniff"),
-        ("server", "xetway"),
-    ]
-    return {
-        "type": "http.response.start",
-        "status": status,
-        "headers": [(name.encode("latin-1"), _header_value(value)) for name, value in named],
-    }
+def _start(request: Request, response: AnyResponse, length: int | None) -> dict[str, Any]:
+    headers = [(name.encode("latin-1"), _header_value(value)) for name, value in response.headers]
+    headers += response.raw_headers
+    if length is not None:
+        headers.append((b"content-length", b"%d" % length))
+    headers.append((b"x-request-id", request.request_id.encode()))
+    headers += _ALWAYS_TOLD
+    return {"type": "http.response.start", "status": response.status, "headers": headers}
 
 
 def _header_value(value: str) -> bytes:
