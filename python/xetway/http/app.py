@@ -21,7 +21,7 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from xetway.errors import RequestError, StoreCorruptionError
-from xetway.http.access import Line
+from xetway.http.access import Line, write
 from xetway.http.access import logger as access_log
 from xetway.http.errors import as_xetway_error, describe, error_response
 from xetway.http.origins import check_host, check_origin
@@ -249,11 +249,9 @@ def _log(request: Request, outcome: _Outcome, duration_ms: float) -> None:
         level = logging.DEBUG
     if not access_log.isEnabledFor(level):
         return
-    access_log.log(
-        level,
-        Line(request, outcome.status, outcome.sent_bytes, duration_ms, outcome.note),
-        exc_info=outcome.failure if access_log.isEnabledFor(logging.DEBUG) else None,
-    )
+    line = Line(request, outcome.status, outcome.sent_bytes, duration_ms, outcome.note)
+    failure = outcome.failure if outcome.failure is not None and access_log.isEnabledFor(logging.DEBUG) else None
+    write(level, line, failure)
 
 
 def _failure(request: Request, error: BaseException, outcome: _Outcome) -> Response | None:
