@@ -5,8 +5,8 @@ and streams bodies. What it guarantees about a streamed body: it is pulled no fa
 is dropped when the client leaves, an error before the first byte becomes an ordinary error answer, and an
 error after it breaks the connection, so that a client never takes a part for the whole.
 
-Two facts about Granian that this relies on, both tested: a response whose last message never comes is cut off, with
-`content-length` and with chunks; and `send` to a client that left does not fail, so `receive` has to be watched.
+A fact about Granian that this relies on, and tests: a response whose last message never comes is cut off, with
+`content-length` and with chunks.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import inspect
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any
 
 from xetway.errors import RequestError, StoreCorruptionError
 from xetway.http.access import Line, write
 from xetway.http.access import logger as access_log
+from xetway.http.delayed import Delayed
 from xetway.http.errors import as_xetway_error, describe, error_response
 from xetway.http.origins import check_host, check_origin
 from xetway.http.request import Receive, Request, Scope
 from xetway.http.response import AnyResponse, Piece, PieceReader, Response, StreamResponse
 from xetway.http.router import Router
+from xetway.http.sending import Send, Sending
 from xetway.http.threads import run, use_pool_for
-
-Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 
 _is_coroutine = cache(inspect.iscoroutinefunction)
 
@@ -43,8 +43,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 SEND_IDLE_S = 300.0
 _NO_BODY = frozenset({204, 304})
 _ALWAYS_TOLD = ((b"x-content-type-options", b"nosniff"), (b"server", b"xetway"))
-# Instead of a piece: the client has left.
-_LEFT: Piece = []
 
 
 class _Outcome:
@@ -86,6 +84,7 @@ class Application:
         self._on_stop = tuple(on_stop)
         self._active: set[asyncio.Task[Any]] = set()
         self._stopping = False
+        self._unsent = Delayed(SEND_IDLE_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection scope."""
@@ -144,7 +143,8 @@ class Application:
         try:
             response = await self._respond(request)
             if isinstance(response, StreamResponse):
-                body = _pieces(response.pieces)
+                source = response.pieces
+                body = _read(source) if isinstance(source, PieceReader) else source
                 waits = request.method != "HEAD" and not response.at_once
                 first = await anext(body, []) if waits else []
                 await _settle(request)
@@ -195,8 +195,8 @@ class Application:
         await send({"type": "http.response.body", "body": body, "more_body": False})
         outcome.sent_bytes = len(body)
 
-    @staticmethod
     async def _stream(
+        self,
         request: Request,
         response: StreamResponse,
         body: AsyncIterator[Piece],
@@ -213,30 +213,13 @@ class Application:
             await send({"type": "http.response.body", "body": piece[0], "more_body": False})
             outcome.sent_bytes = response.length
             return
-        loop = asyncio.get_running_loop()
-        left = asyncio.create_task(request.client_leaves())
+        sending = Sending(request, send, response.length, self._unsent)
         try:
-            if response.at_once:
-                piece = await _next(response, left, body)
-            while piece:
-                async with asyncio.timeout(SEND_IDLE_S) as idle:
-                    for part in piece:
-                        await send({"type": "http.response.body", "body": part, "more_body": True})
-                        if left.done() and outcome.sent_bytes + len(part) != response.length:
-                            outcome.note = " client left"
-                            return
-                        outcome.sent_bytes += len(part)
-                        idle.reschedule(loop.time() + SEND_IDLE_S)
-                piece.clear()
-                piece = await _next(response, left, body)
-            if piece is _LEFT and outcome.sent_bytes != response.length:
-                outcome.note = " client left"
-                return
-            if response.length is not None and outcome.sent_bytes != response.length:
-                raise RuntimeError(f"{outcome.sent_bytes} bytes were produced instead of {response.length}")
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await sending.run(piece, body, is_slow=body is response.pieces)
         finally:
-            left.cancel()
+            outcome.sent_bytes = sending.sent_bytes
+            if sending.left:
+                outcome.note = " client left"
             await _close(body)
 
 
@@ -268,38 +251,10 @@ def _failure(request: Request, error: BaseException, outcome: _Outcome) -> Respo
     return (request.tell or error_response)(told)
 
 
-async def _pieces(source: PieceReader | AsyncIterator[Piece]) -> AsyncIterator[Piece]:
-    """Pull the next piece only when asked; a blocking source is read in a worker thread."""
-    if isinstance(source, PieceReader):
-        while piece := await run(source.read_parts):
-            yield piece
-        return
-    try:
-        async for piece in source:
-            yield piece
-    finally:
-        await _close(source)
-
-
-async def _next(response: StreamResponse, left: asyncio.Task[None], body: AsyncIterator[Piece]) -> Piece:
-    """Pull the next piece; `_LEFT` if the client leaves first, and then nobody waits for the piece any more.
-
-    That is for pieces that come from elsewhere, and may take long. One from the disk is not worth a task of its own.
-    """
-    if isinstance(response.pieces, PieceReader):
-        return await anext(body, [])
-
-    async def pull() -> Piece:
-        return await anext(body, [])
-
-    piece = asyncio.create_task(pull())
-    try:
-        await asyncio.wait({piece, left}, return_when=asyncio.FIRST_COMPLETED)
-        return piece.result() if piece.done() else _LEFT
-    finally:
-        if not piece.done():
-            piece.cancel()
-            await asyncio.wait({piece})
+async def _read(source: PieceReader) -> AsyncIterator[Piece]:
+    """Pull the next piece only when asked, in a worker thread."""
+    while piece := await run(source.read_parts):
+        yield piece
 
 
 async def _close(source: AsyncIterator[Piece]) -> None:

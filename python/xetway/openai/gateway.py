@@ -17,6 +17,7 @@ from xetway.errors import ForbiddenError, RequestError, TransportError, XetwayEr
 from xetway.http.delayed import Delayed
 from xetway.http.request import Request
 from xetway.http.response import AnyResponse, Piece, Response, StreamResponse
+from xetway.http.sending import Watch
 from xetway.openai import body as bodies
 from xetway.openai import errors, forms
 from xetway.openai.asking import Asker
@@ -170,14 +171,13 @@ class Gateway:
         Raises:
             RequestError: `client_closed`, which nobody reads.
         """
-        task = asyncio.current_task()
-        assert task is not None
-        watch = _Watch(request, task)
+        watch = Watch(request)
+        watch.waits = True
         self._leaving.add(watch, watch.begin)
         try:
             return await work
         except asyncio.CancelledError:
-            if watch.gone and task.uncancel() == 0:
+            if watch.caught():
                 raise RequestError("the client left", code="client_closed", status=499) from None
             raise
         finally:
@@ -299,31 +299,3 @@ class _Exchange:
         if usage is not None:
             self._notes["prompt_tokens"], self._notes["answer_tokens"] = usage.prompt, usage.answer
         self._meter.ended(model, status, now - self._began, (self._first or now) - self._began, usage)
-
-
-class _Watch:
-    """Cancels a task when its client leaves."""
-
-    __slots__ = ("_request", "_task", "_watching", "gone")
-
-    def __init__(self, request: Request, task: asyncio.Task[object]) -> None:
-        self._request = request
-        self._task = task
-        self._watching: asyncio.Task[None] | None = None
-        self.gone = False
-
-    def begin(self) -> None:
-        """Watch from now on."""
-        self._watching = asyncio.create_task(self._request.client_leaves())
-        self._watching.add_done_callback(self._leave)
-
-    def _leave(self, watching: asyncio.Task[None]) -> None:
-        if not watching.cancelled():
-            self.gone = True
-            self._task.cancel()
-
-    def end(self) -> None:
-        """Watch no more."""
-        if self._watching is not None:
-            self._watching.remove_done_callback(self._leave)
-            self._watching.cancel()
