@@ -34,8 +34,7 @@ import msgspec
 from xetway.errors import ConfigError
 from xetway.http import threads
 from xetway.http.app import Application
-from xetway.http.errors import describe
-from xetway.logs import JsonLines
+from xetway.logs import JsonLines, OneLine, Together
 from xetway.policy.rows import words_for
 from xetway.reloading import Reloading
 from xetway.settings import LogLevel, Settings, check_upstream
@@ -196,9 +195,11 @@ def tell_failure(task: asyncio.Task[None]) -> None:
 
 def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     """Log to stderr, one line per record, whatever is in it."""
-    handler = logging.StreamHandler(sys.stderr)
-    formatter = JsonLines if log_format == "json" else _OneLine
+    handler = Together(sys.stderr)
+    formatter = JsonLines if log_format == "json" else OneLine
     handler.setFormatter(formatter(traces=level == "debug"))
+    # What no line tells.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -207,22 +208,6 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     granian.handlers[:], granian.propagate = [], True
     # At info it tells of every write to a client that left.
     granian.setLevel(logging.INFO if level == "debug" else logging.ERROR)
-
-
-class _OneLine(logging.Formatter):
-    """A record as one line; an exception as its type and text, with a traceback only if asked for."""
-
-    def __init__(self, *, traces: bool) -> None:
-        super().__init__("%(asctime)s.%(msecs)03d %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
-        self._traces = traces
-
-    def format(self, record: logging.LogRecord) -> str:
-        if self._traces:
-            return super().format(record)
-        error = record.exc_info[1] if record.exc_info else None
-        plain = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None, "stack_info": None})
-        line = super().format(plain).replace("\n", " ")
-        return f"{line}: {describe(error)}" if error is not None else line
 
 
 def _on_signals(stop: Callable[[], object]) -> None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from msgspec import UNSET
 
 from xetway.errors import ForbiddenError, RequestError, TransportError, XetwayError
+from xetway.http.delayed import Delayed
 from xetway.http.request import Request
 from xetway.http.response import AnyResponse, Piece, Response, StreamResponse
+from xetway.http.sending import Watch
 from xetway.openai import body as bodies
 from xetway.openai import errors, forms
 from xetway.openai.asking import Asker
@@ -38,7 +40,7 @@ _EMBEDDINGS = b"/embeddings"
 # Headers that an upstream may answer by.
 _VARY = ("accept", "openai-beta", "openai-organization", "openai-project")
 # What this server says of itself in every answer.
-_OWN_HEADERS = frozenset({b"x-request-id", b"server", b"x-content-type-options", b"date"})
+_OWN_HEADERS = frozenset({b"x-request-id", b"server", b"x-content-type-options", b"date", b"content-length"})
 _TAIL_BYTES = 4096
 _JSON = (b"content-type", b"application/json")
 # The upstream reads what was read here as the same.
@@ -104,6 +106,7 @@ class Gateway:
         self._cache = cache
         self._meter = meter
         self._clock = clock
+        self._leaving = Delayed(WATCH_AFTER_S)
         self.batcher = Batcher(options.batching, self._ask_batch) if options.batching.enabled else None
 
     def admit(self, request: Request, scope: settings.Scope = "infer") -> Caller:
@@ -133,11 +136,12 @@ class Gateway:
     async def infer(self, request: Request) -> AnyResponse:
         """Answer a request whose body names a model."""
         caller = self.admit(request)
-        if (request.header("content-encoding") or "identity").lower() != "identity":
+        if (request.raw_header(b"content-encoding") or b"identity").lower() != b"identity":
             raise RequestError("the body must not be compressed", code="unsupported_encoding", status=415)
         body = await request.read(self._options.http.max_body_bytes)
-        is_form = (request.header("content-type") or "").startswith("multipart/")
-        head = forms.read(body, request.header("content-type") or "") if is_form else bodies.read(body)
+        content_type = request.header("content-type") or ""
+        is_form = content_type.startswith("multipart/")
+        head = forms.read(body, content_type) if is_form else bodies.read(body)
         model = self._catalog.find(head.model)
         request.notes["model"] = model.name
         if not caller.may_use(model.name):
@@ -155,11 +159,30 @@ class Gateway:
         question = Question(model, request.method, path, headers, body, not is_form, caller.priority, request.notes)
         exchange = _Exchange(self._meter, model.name, grant, request.notes)
         try:
-            return await _unless_gone(request, self._answer(request, caller, question, exchange))
+            return await self._unless_gone(request, self._answer(request, caller, question, exchange))
         except XetwayError as error:
             # Nobody has worked for it, unless its client left.
             exchange.end(error.status, tokens=None if error.status == 499 else 0)
             raise
+
+    async def _unless_gone(self, request: Request, work: Coroutine[object, object, T]) -> T:
+        """Wait for `work`; cancel it when the client leaves.
+
+        Raises:
+            RequestError: `client_closed`, which nobody reads.
+        """
+        watch = Watch(request)
+        watch.waits = True
+        self._leaving.add(watch, watch.begin)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if watch.caught():
+                raise RequestError("the client left", code="client_closed", status=499) from None
+            raise
+        finally:
+            self._leaving.drop(watch)
+            watch.end()
 
     async def _answer(self, request: Request, caller: Caller, question: Question, exchange: _Exchange) -> AnyResponse:
         plan = None
@@ -171,7 +194,7 @@ class Gateway:
             request.notes["cache"] = "hit" if isinstance(outcome, Kept) else "bypass" if outcome is None else "miss"
             if isinstance(outcome, Kept):
                 exchange.end(200, tokens=0)
-                return Response(200, _texts([*outcome.headers(), *exchange.limit_headers()]), outcome.body)
+                return Response(200, body=outcome.body, raw_headers=[*outcome.headers(), *exchange.limit_headers()])
             marked = BYPASS if outcome is None else MISS
             if plan is not None and outcome is not None:
                 answer = await self._cache.fetch(plan, outcome, lambda: self._ask(caller, question))
@@ -224,17 +247,18 @@ class _Exchange:
 
     def relay(self, answer: Answer, marked: tuple[bytes, bytes] | None) -> AnyResponse:
         """Pass an answer on; the head of a stream without waiting for its body."""
-        headers = [pair for pair in answer.headers if pair[0] not in _OWN_HEADERS]
+        given = answer.headers
+        headers = [pair for pair in given if pair[0] not in _OWN_HEADERS]
         headers += self.limit_headers()
         if marked is not None:
             headers.append(marked)
         if answer.body is not None:
             self._note_first()
             self.end(answer.status, of_body(answer.body))
-            return Response(answer.status, _texts(headers), answer.body)
-        length = next((int(value) for name, value in headers if name == b"content-length"), None)
-        headers = [pair for pair in headers if pair[0] != b"content-length"]
-        return StreamResponse(answer.status, _texts(headers), length, self._pieces(answer), at_once=True)
+            return Response(answer.status, body=answer.body, raw_headers=headers)
+        length = next((int(value) for name, value in given if name == b"content-length"), None)
+        pieces = self._pieces(answer)
+        return StreamResponse(answer.status, (), length, pieces, at_once=True, raw_headers=headers)
 
     async def _pieces(self, answer: Answer) -> AsyncIterator[Piece]:
         is_events = any(name == b"content-type" and b"event-stream" in value for name, value in answer.headers)
@@ -275,43 +299,3 @@ class _Exchange:
         if usage is not None:
             self._notes["prompt_tokens"], self._notes["answer_tokens"] = usage.prompt, usage.answer
         self._meter.ended(model, status, now - self._began, (self._first or now) - self._began, usage)
-
-
-def _texts(headers: RawHeaders) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
-
-
-async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
-    """Wait for `work`; cancel it when the client leaves.
-
-    Raises:
-        RequestError: `client_closed`, which nobody reads.
-    """
-    task = asyncio.current_task()
-    assert task is not None
-    watch: asyncio.Task[None] | None = None
-    gone = False
-
-    def leave(watched: asyncio.Task[None]) -> None:
-        nonlocal gone
-        if not watched.cancelled():
-            gone = True
-            task.cancel()
-
-    def begin() -> None:
-        nonlocal watch
-        watch = asyncio.create_task(request.client_leaves())
-        watch.add_done_callback(leave)
-
-    timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, begin)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if gone and task.uncancel() == 0:
-            raise RequestError("the client left", code="client_closed", status=499) from None
-        raise
-    finally:
-        timer.cancel()
-        if watch is not None:
-            watch.remove_done_callback(leave)
-            watch.cancel()

@@ -65,6 +65,9 @@ class Routes:
         """List them."""
         yield "GET|HEAD", "/v1/models", self._models
         yield "GET|HEAD", "/v1/models/{model...}", self._model
+        # Found at once, unlike those of the last pattern.
+        for path in ("chat/completions", "completions", "embeddings", "responses"):
+            yield "POST", f"/v1/{path}", self._gateway.infer
         yield "POST", "/v1/{path...}", self._gateway.infer
         yield "GET|HEAD", "/health/live", _live
         yield "GET|HEAD", "/health/ready", self._ready
