@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from xetway.errors import TransportError
+from xetway.http.tracing import Attempt
 from xetway.policy.queue import Lease as Slot
 from xetway.policy.queue import Queue
 from xetway.ports import Answer, Lease, Question, Runtime, Target
@@ -91,32 +94,49 @@ class Asker:
             slot.release()
             raise
         try:
-            answer = await self._try_all(question, lease)
+            answer, attempt = await self._try_all(question, lease)
         except BaseException:
             _release(slot, lease)
             raise
-        return Held(answer, lambda: _release(slot, lease))
+        return Held(answer, lambda: _release(slot, lease, attempt, answer.status))
 
-    async def _try_all(self, question: Question, lease: Lease) -> Answer:
+    async def _try_all(self, question: Question, lease: Lease) -> tuple[Answer, Attempt | None]:
         tries = len(lease.targets)
         if question.model.retries is not None:
             tries = min(tries, question.model.retries + 1)
         for left, target in zip(range(tries - 1, -1, -1), lease.targets, strict=False):
             question.notes["upstream"] = target.name
+            attempt, asked = _begin(question, target)
             try:
-                answer = await target.send(question)
+                answer = await target.send(asked)
             except TransportError as error:
+                if attempt is not None:
+                    attempt.end(0, error.code)
                 self._watcher.tried(question.model, target, 0, error)
                 if not left or not error.retryable:
                     raise
                 continue
             self._watcher.tried(question.model, target, answer.status, None)
             if not left or answer.status not in _TRY_ANOTHER:
-                return answer
+                return answer, attempt
             answer.close()
+            if attempt is not None:
+                attempt.end(answer.status)
         raise AssertionError("a lease has a target")
 
 
-def _release(slot: Slot, lease: Lease) -> None:
+def _begin(question: Question, target: Target) -> tuple[Attempt | None, Question]:
+    """Have the upstream told which request it works for, if somebody follows them."""
+    if question.trace is None:
+        return None, question
+    attempt = question.trace.attempt(question.model.name, target.name)
+    headers = [pair for pair in question.headers if pair[0] != b"traceparent"]
+    headers.append((b"traceparent", attempt.traceparent))
+    return attempt, msgspec.structs.replace(question, headers=headers)
+
+
+def _release(slot: Slot, lease: Lease, attempt: Attempt | None = None, status: int = 0) -> None:
     lease.release()
     slot.release()
+    if attempt is not None:
+        attempt.end(status)
