@@ -160,6 +160,21 @@ def test_what_fails_and_what_has_no_parent(
     assert spans[Span.SPAN_KIND_SERVER, "invalid_api_key"].status.code == Status.STATUS_CODE_UNSET
 
 
+def test_a_stream_that_breaks_off_is_an_error_of_both(
+    serve: Callable[..., Gateway], upstream: ModelServer, receiver: Receiver
+) -> None:
+    upstream.manner = events(b"words-of-an-answer" * 4000, end=b"5\r\nxx")
+    upstream.closes = True
+    gateway = serve(receiver.url, upstream)
+    with pytest.raises(httpx.RemoteProtocolError):
+        gateway.ask()
+    receiver.wait_for(lambda: len(list(receiver.spans())) >= 2)
+    for span in receiver.spans():
+        told = attributes(span.attributes)
+        assert (told["error.type"], told["http.response.status_code"]) == ("connection_cut", 200)
+        assert span.status.code == Status.STATUS_CODE_ERROR
+
+
 def test_a_caller_who_does_not_want_to_be_followed_is_not(
     serve: Callable[..., Gateway], upstream: ModelServer, receiver: Receiver
 ) -> None:

@@ -32,10 +32,11 @@ class Watcher(Protocol):
 class Held:
     """An answer and what it holds."""
 
-    __slots__ = ("_answer", "_release", "body", "headers", "status")
+    __slots__ = ("_answer", "_attempt", "_release", "body", "headers", "status")
 
-    def __init__(self, answer: Answer, release: Callable[[], None]) -> None:
+    def __init__(self, answer: Answer, release: Callable[[], None], attempt: Attempt | None = None) -> None:
         self._answer = answer
+        self._attempt = attempt
         self.status = answer.status
         self.headers = answer.headers
         self.body = answer.body
@@ -50,6 +51,10 @@ class Held:
         """Return what has come since; see `ports.Answer`."""
         try:
             piece = await self._answer.read()
+        except TransportError as error:
+            self._answer.close()
+            self._let_go(error.code)
+            raise
         except BaseException:
             self.close()
             raise
@@ -62,10 +67,12 @@ class Held:
         self._answer.close()
         self._let_go()
 
-    def _let_go(self) -> None:
+    def _let_go(self, error: str | None = None) -> None:
         release, self._release = self._release, None
         if release is not None:
             release()
+            if self._attempt is not None:
+                self._attempt.end(self.status, error)
 
 
 class Asker:
@@ -98,7 +105,7 @@ class Asker:
         except BaseException:
             _release(slot, lease)
             raise
-        return Held(answer, lambda: _release(slot, lease, attempt, answer.status))
+        return Held(answer, lambda: _release(slot, lease), attempt)
 
     async def _try_all(self, question: Question, lease: Lease) -> tuple[Answer, Attempt | None]:
         tries = len(lease.targets)
@@ -135,8 +142,6 @@ def _begin(question: Question, target: Target) -> tuple[Attempt | None, Question
     return attempt, msgspec.structs.replace(question, headers=headers)
 
 
-def _release(slot: Slot, lease: Lease, attempt: Attempt | None = None, status: int = 0) -> None:
+def _release(slot: Slot, lease: Lease) -> None:
     lease.release()
     slot.release()
-    if attempt is not None:
-        attempt.end(status)
