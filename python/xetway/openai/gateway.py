@@ -21,7 +21,7 @@ from xetway.http.sending import Watch
 from xetway.openai import body as bodies
 from xetway.openai import errors, forms
 from xetway.openai.asking import Asker
-from xetway.openai.usage import Usage, of_body, of_stream
+from xetway.openai.usage import TAIL_BYTES, Usage, of_body, of_stream
 from xetway.policy import cacheable
 from xetway.policy.batching import Batcher
 from xetway.policy.cache import BYPASS, MISS, AnswerCache
@@ -41,7 +41,6 @@ _EMBEDDINGS = b"/embeddings"
 _VARY = ("accept", "openai-beta", "openai-organization", "openai-project")
 # What this server says of itself in every answer.
 _OWN_HEADERS = frozenset({b"x-request-id", b"server", b"x-content-type-options", b"date", b"content-length"})
-_TAIL_BYTES = 4096
 _JSON = (b"content-type", b"application/json")
 # The upstream reads what was read here as the same.
 _REPLACED = frozenset({b"x-request-id"})
@@ -156,7 +155,9 @@ class Gateway:
         headers.append((b"x-request-id", request.request_id.encode()))
         if not is_form:
             headers.append(_JSON)
-        question = Question(model, request.method, path, headers, body, not is_form, caller.priority, request.notes)
+        question = Question(
+            model, request.method, path, headers, body, not is_form, caller.priority, request.notes, request.trace
+        )
         exchange = _Exchange(self._meter, model.name, grant, request.notes)
         try:
             return await self._unless_gone(request, self._answer(request, caller, question, exchange))
@@ -270,7 +271,7 @@ class _Exchange:
                 self._note_first()
                 if pace is not None:
                     pace.note(piece)
-                tail = (tail + piece)[-_TAIL_BYTES:]
+                tail = (tail + piece)[-TAIL_BYTES:]
                 yield [piece]
             status = answer.status
         except TransportError as error:
