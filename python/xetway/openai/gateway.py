@@ -198,20 +198,24 @@ class _Exchange:
             headers.append(marked)
         if answer.body is not None:
             self._note_first()
-            self.end(answer.status, of_body(answer.body))
+            usage = of_stream(answer.body[-_TAIL_BYTES:]) if _is_events(answer) else of_body(answer.body)
+            self.end(answer.status, usage)
             return Response(answer.status, _texts(headers), answer.body)
         length = next((int(value) for name, value in headers if name == b"content-length"), None)
         headers = [pair for pair in headers if pair[0] != b"content-length"]
-        return StreamResponse(answer.status, _texts(headers), length, self._pieces(answer), at_once=True)
+        return StreamResponse(answer.status, _texts(headers), length, self._pieces(answer, length), at_once=True)
 
-    async def _pieces(self, answer: Answer) -> AsyncIterator[Piece]:
-        is_events = any(name == b"content-type" and b"event-stream" in value for name, value in answer.headers)
+    async def _pieces(self, answer: Answer, left_bytes: int | None) -> AsyncIterator[Piece]:
+        is_events = _is_events(answer)
         tail = b""
         status = 499
         try:
             while piece := await answer.read():
                 self._note_first()
                 tail = (tail + piece)[-_TAIL_BYTES:]
+                if left_bytes is not None and not (left_bytes := left_bytes - len(piece)):
+                    # Who has all of it may go.
+                    status = answer.status
                 yield [piece]
             status = answer.status
         except TransportError as error:
@@ -236,6 +240,10 @@ class _Exchange:
         self._grant.finish(usage.total if usage is not None else tokens)
         now = time.perf_counter()
         self._meter.ended(model, status, now - self._began, (self._first or now) - self._began, usage)
+
+
+def _is_events(answer: Answer) -> bool:
+    return any(name == b"content-type" and b"event-stream" in value for name, value in answer.headers)
 
 
 def _texts(headers: RawHeaders) -> list[tuple[str, str]]:
