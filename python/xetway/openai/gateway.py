@@ -255,14 +255,15 @@ class _Exchange:
             headers.append(marked)
         if answer.body is not None:
             self._note_first()
-            self.end(answer.status, of_body(answer.body))
+            usage = of_stream(answer.body[-TAIL_BYTES:]) if _is_events(answer) else of_body(answer.body)
+            self.end(answer.status, usage)
             return Response(answer.status, body=answer.body, raw_headers=headers)
         length = next((int(value) for name, value in given if name == b"content-length"), None)
-        pieces = self._pieces(answer)
+        pieces = self._pieces(answer, length)
         return StreamResponse(answer.status, (), length, pieces, at_once=True, raw_headers=headers)
 
-    async def _pieces(self, answer: Answer) -> AsyncIterator[Piece]:
-        is_events = any(name == b"content-type" and b"event-stream" in value for name, value in answer.headers)
+    async def _pieces(self, answer: Answer, left_bytes: int | None) -> AsyncIterator[Piece]:
+        is_events = _is_events(answer)
         pace = self._meter.pace(self._model) if is_events else None
         tail = b""
         status = 499
@@ -272,6 +273,9 @@ class _Exchange:
                 if pace is not None:
                     pace.note(piece)
                 tail = (tail + piece)[-TAIL_BYTES:]
+                if left_bytes is not None and not (left_bytes := left_bytes - len(piece)):
+                    # Who has all of it may go.
+                    status = answer.status
                 yield [piece]
             status = answer.status
         except TransportError as error:
@@ -300,3 +304,7 @@ class _Exchange:
         if usage is not None:
             self._notes["prompt_tokens"], self._notes["answer_tokens"] = usage.prompt, usage.answer
         self._meter.ended(model, status, now - self._began, (self._first or now) - self._began, usage)
+
+
+def _is_events(answer: Answer) -> bool:
+    return any(name == b"content-type" and b"event-stream" in value for name, value in answer.headers)
