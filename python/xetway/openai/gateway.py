@@ -248,7 +248,8 @@ class _Exchange:
         meter.began(model)
 
     def __del__(self) -> None:
-        self.end(499)
+        if self._model:
+            self.end(499)
 
     def limit_headers(self) -> RawHeaders:
         """What the client is told of its limits."""
