@@ -52,6 +52,7 @@ class Routes:
         catalog: Catalog,
         targets: Mapping[str, Sequence[RemoteTarget]],
         queue_totals: Callable[[], Awaitable[QueueTotals]],
+        started: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._gateway = gateway
@@ -59,7 +60,7 @@ class Routes:
         self._targets = targets
         self._queue_totals = queue_totals
         self._clock = clock
-        self._started = clock()
+        self._started = started
 
     def routes(self) -> Iterable[Route]:
         """List them."""
