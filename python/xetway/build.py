@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from xetway.errors import ConfigError
 from xetway.http.app import Application
 from xetway.http.errors import describe
 from xetway.http.router import Route, Router
 from xetway.settings import Settings
+from xetway.settings.gateway import Telemetry
 from xetway.siblings import Siblings, Total
+
+if TYPE_CHECKING:
+    from xetway.http.metrics import Source
+    from xetway.telemetry.otlp import Otlp
 
 
 def build(settings: Settings, siblings: Siblings) -> Application:
@@ -80,6 +86,7 @@ def _build(settings: Settings, siblings: Siblings) -> Application:
         if settings.gateway.telemetry.metrics
         else ()
     )
+    otlp = _otlp(settings.gateway.telemetry, [metrics.process_samples, *sources])
     if gateway is not None:
         pages_of_numbers = gateway.admitting(pages_of_numbers)
     routes = [
@@ -104,7 +111,25 @@ def _build(settings: Settings, siblings: Siblings) -> Application:
         public_url=settings.public_url,
         local_only=local_only,
         on_damage=lambda xorb: store.mark_damaged(Hash(xorb)),
-        on_start=[siblings.run, *(part.start for part in (mirror, gateway) if part is not None)],
-        on_stop=[part.close for part in (mirror, gateway) if part is not None],
+        on_start=[siblings.run, *(part.start for part in (mirror, gateway, otlp) if part is not None)],
         on_change=router,
+        on_stop=[part.close for part in (mirror, gateway, otlp) if part is not None],
+        tracer=None if otlp is None else otlp.tracer,
     )
+
+
+def _otlp(options: Telemetry, sources: Sequence[Source]) -> Otlp | None:
+    """What sends traces and metrics, if they are to be sent.
+
+    Raises:
+        ConfigError: The extra that it takes is not installed.
+    """
+    if options.otlp_endpoint is None or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return None
+    try:
+        from xetway.telemetry.otlp import Otlp  # noqa: PLC0415  (an extra of the package)
+    except ImportError:
+        raise ConfigError(
+            "telemetry.otlp_endpoint needs the OpenTelemetry packages: pip install 'xetway[otel]'"
+        ) from None
+    return Otlp(options, sources, os.environ)

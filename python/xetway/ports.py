@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct, field
 
+from xetway.http.tracing import Trace
 from xetway.policy.caller import Caller
 from xetway.settings.gateway import Model, Priority
 
@@ -62,6 +63,7 @@ class Question(Struct, frozen=True):
     priority: Priority = "normal"
     # Where it is written down for the log whom it went to, and how long it waited.
     notes: dict[str, Any] = field(default_factory=dict)
+    trace: Trace | None = None
 
 
 class Target(Protocol):

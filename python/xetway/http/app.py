@@ -31,6 +31,7 @@ from xetway.http.response import AnyResponse, Piece, PieceReader, Response, Stre
 from xetway.http.router import Router
 from xetway.http.sending import Send, Sending
 from xetway.http.threads import run, use_pool_for
+from xetway.http.tracing import Tracer
 from xetway.settings import Settings
 
 _is_coroutine = cache(inspect.iscoroutinefunction)
@@ -65,7 +66,7 @@ class Application:
     `local_only` says that just this machine reaches it, by address or as localhost; see `http.origins`.
     `on_damage` is told the name of each xorb that could not be read (blocking, in a worker thread).
     All of `on_start` are called by `start`, beside each other, and of `on_stop` by `close`. `on_change` makes another
-    router of changed settings.
+    router of changed settings. `tracer` begins the trace of each request.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Application:
         on_start: Iterable[Callable[[], Coroutine[Any, Any, None]]] = (),
         on_stop: Iterable[Callable[[], None]] = (),
         on_change: Callable[[Settings], Router] | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._router = router
         self._public_url = public_url
@@ -86,6 +88,7 @@ class Application:
         self._on_start = tuple(on_start)
         self._on_stop = tuple(on_stop)
         self._on_change = on_change
+        self._tracer = tracer
         self._active: set[asyncio.Task[Any]] = set()
         self._stopping = False
         self._unsent = Delayed(SEND_IDLE_S)
@@ -142,6 +145,8 @@ class Application:
         started = time.perf_counter()
         request = Request(scope, receive, self._public_url)
         outcome = _Outcome()
+        if self._tracer is not None:
+            request.trace = self._tracer(request)
         try:
             await self._exchange(request, send, outcome)
         except asyncio.CancelledError:
@@ -149,6 +154,8 @@ class Application:
             raise
         finally:
             _log(request, outcome, (time.perf_counter() - started) * 1000)
+            if request.trace is not None:
+                request.trace.end(request, outcome.status, failed=outcome.failure is not None)
             # Its traceback leads back here: what it holds of the body would stay until it is collected.
             outcome.failure = None
 

@@ -19,6 +19,7 @@ import msgspec
 
 from xetway.errors import RequestError, XetwayError
 from xetway.http.response import Response
+from xetway.http.tracing import Trace
 
 T = TypeVar("T")
 Scope: TypeAlias = dict[str, Any]
@@ -78,6 +79,7 @@ class Request:
         "raw_path",
         "request_id",
         "tell",
+        "trace",
     )
 
     def __init__(
@@ -111,6 +113,8 @@ class Request:
         self.params: dict[str, str] = {}
         # What its line in the log tells beside what every line does; nothing secret.
         self.notes: dict[str, Any] = {}
+        # Who follows it over several servers.
+        self.trace: Trace | None = None
         client = scope.get("client")
         self.client: str = client[0] if client else "-"
         given = self.header("x-request-id")

@@ -52,7 +52,6 @@ _UNBUILT = (
     "tls",
     "cors.origins",
     "cache.url",
-    "telemetry.otlp_endpoint",
     "http.max_header_bytes",
     "http.max_connections",
     "http.body_timeout",

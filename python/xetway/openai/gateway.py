@@ -21,7 +21,7 @@ from xetway.http.sending import Watch
 from xetway.openai import body as bodies
 from xetway.openai import errors, forms
 from xetway.openai.asking import Asker
-from xetway.openai.usage import Usage, of_body, of_stream
+from xetway.openai.usage import TAIL_BYTES, Usage, of_body, of_stream
 from xetway.policy import cacheable
 from xetway.policy.batching import Batcher
 from xetway.policy.cache import BYPASS, MISS, AnswerCache
@@ -41,7 +41,6 @@ _EMBEDDINGS = b"/embeddings"
 _VARY = ("accept", "openai-beta", "openai-organization", "openai-project")
 # What this server says of itself in every answer.
 _OWN_HEADERS = frozenset({b"x-request-id", b"server", b"x-content-type-options", b"date", b"content-length"})
-_TAIL_BYTES = 4096
 _JSON = (b"content-type", b"application/json")
 # The upstream reads what was read here as the same.
 _REPLACED = frozenset({b"x-request-id"})
@@ -156,7 +155,9 @@ class Gateway:
         headers.append((b"x-request-id", request.request_id.encode()))
         if not is_form:
             headers.append(_JSON)
-        question = Question(model, request.method, path, headers, body, not is_form, caller.priority, request.notes)
+        question = Question(
+            model, request.method, path, headers, body, not is_form, caller.priority, request.notes, request.trace
+        )
         exchange = _Exchange(self._meter, model.name, grant, request.notes)
         try:
             return await self._unless_gone(request, self._answer(request, caller, question, exchange))
@@ -254,14 +255,15 @@ class _Exchange:
             headers.append(marked)
         if answer.body is not None:
             self._note_first()
-            self.end(answer.status, of_body(answer.body))
+            usage = of_stream(answer.body[-TAIL_BYTES:]) if _is_events(answer) else of_body(answer.body)
+            self.end(answer.status, usage)
             return Response(answer.status, body=answer.body, raw_headers=headers)
         length = next((int(value) for name, value in given if name == b"content-length"), None)
-        pieces = self._pieces(answer)
+        pieces = self._pieces(answer, length)
         return StreamResponse(answer.status, (), length, pieces, at_once=True, raw_headers=headers)
 
-    async def _pieces(self, answer: Answer) -> AsyncIterator[Piece]:
-        is_events = any(name == b"content-type" and b"event-stream" in value for name, value in answer.headers)
+    async def _pieces(self, answer: Answer, left_bytes: int | None) -> AsyncIterator[Piece]:
+        is_events = _is_events(answer)
         pace = self._meter.pace(self._model) if is_events else None
         tail = b""
         status = 499
@@ -270,7 +272,10 @@ class _Exchange:
                 self._note_first()
                 if pace is not None:
                     pace.note(piece)
-                tail = (tail + piece)[-_TAIL_BYTES:]
+                tail = (tail + piece)[-TAIL_BYTES:]
+                if left_bytes is not None and not (left_bytes := left_bytes - len(piece)):
+                    # Who has all of it may go.
+                    status = answer.status
                 yield [piece]
             status = answer.status
         except TransportError as error:
@@ -299,3 +304,7 @@ class _Exchange:
         if usage is not None:
             self._notes["prompt_tokens"], self._notes["answer_tokens"] = usage.prompt, usage.answer
         self._meter.ended(model, status, now - self._began, (self._first or now) - self._began, usage)
+
+
+def _is_events(answer: Answer) -> bool:
+    return any(name == b"content-type" and b"event-stream" in value for name, value in answer.headers)
