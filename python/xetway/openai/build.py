@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import os
+import time
 from asyncio import Future
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -77,6 +78,7 @@ class GatewayParts:
         siblings: Siblings,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
+        self._started = time.monotonic()
         self._siblings = siblings
         self._environment = environment
         self.keys = Keys(settings.Auth(), KeyStore(db), environment)
@@ -135,7 +137,9 @@ class GatewayParts:
         asker = Asker(runtime, self._queue, self._meter)
         self._gateway = gateway = Gateway(options, catalog, asker, self.keys, self._limiter, cache, self._meter)
         totals = self._cache_totals if options.cache.enabled else None
-        self._routes = Routes(gateway, catalog, runtime.targets, self._queue_totals, totals, options.http.paths)
+        self._routes = Routes(
+            gateway, catalog, runtime.targets, self._queue_totals, totals, self._started, options.http.paths
+        )
         self._health = HealthChecks(runtime.targets, dial)
         self._sources: list[Source] = [
             lambda: metrics.of_requests(self._meter),

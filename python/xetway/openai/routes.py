@@ -57,6 +57,7 @@ class Routes:
         targets: Mapping[str, Sequence[RemoteTarget]],
         queue_totals: Callable[[], Awaitable[QueueTotals]],
         cache_totals: Callable[[], Awaitable[Stats]] | None,
+        started: float,
         more_paths: tuple[str, ...] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -67,7 +68,7 @@ class Routes:
         self._cache_totals = cache_totals
         self._more_paths = more_paths
         self._clock = clock
-        self._started = clock()
+        self._started = started
 
     def routes(self) -> Iterable[Route]:
         """List them."""
