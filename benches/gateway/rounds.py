@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from record import median
+
 from gateway.machine import CPUS, memory_kib, peak_kib
 from gateway.running import Load, Server, Upstream
 from gateway.sides import Side, xetway
 from gateway.summary import Runs
-from record import median
 
 UNREAD = 4
 # Of each such stream: about 800 MB.

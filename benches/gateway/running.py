@@ -15,9 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from record import ROOT
+
 from gateway.machine import LOAD_CPUS, SERVER_CPUS, Neighbours, cpu_s, memory_kib, pinned, tree
 from gateway.sides import KEY, Side, environment
-from record import ROOT
 
 START_LIMIT_S = 120.0
 BUILD = ("cargo", "build", "--locked", "--quiet", "--release", "-p", "xetway-load")
