@@ -14,6 +14,7 @@ from itertools import chain
 from xetway.errors import ConfigError
 from xetway.http.app import Application
 from xetway.http.errors import describe
+from xetway.http.request import BODY_IDLE_S
 from xetway.http.router import Route, Router
 from xetway.settings import Settings
 
@@ -84,11 +85,15 @@ def _build(settings: Settings, *, first: bool) -> Application:
         for methods, pattern, handler in routes:
             router.add(methods, pattern, handler)
     local_only = settings.is_loopback and settings.public_url is None
+    limits = settings.gateway.http
     return Application(
         router,
         public_url=settings.public_url,
         local_only=local_only,
+        max_header_bytes=limits.max_header_bytes,
+        body_idle_s=limits.body_timeout if gateway is not None else BODY_IDLE_S,
         on_damage=lambda xorb: store.mark_damaged(Hash(xorb)),
         on_start=[part.start for part in (mirror, gateway) if part is not None],
+        on_drain=[gateway.drain] if gateway is not None else [],
         on_stop=[part.close for part in (mirror, gateway) if part is not None],
     )

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -25,25 +26,34 @@ from xetway.errors import ConfigError, XetwayError
 from xetway.settings import Settings
 
 _READY = b"ready\n"
-_STOP_LIMIT_S = 8.0
+# Beyond what requests may take.
+_STOP_SLACK_S = 5.0
 
 
 class Workers:
-    """The processes beside this one; a context manager. Does nothing when the setting is one worker."""
+    """The processes beside this one; a context manager. Does nothing when the setting is one worker.
 
-    def __init__(self, settings: Settings) -> None:
+    They listen on `listener` if one is given, or else on sockets of their own, on the same port.
+    """
+
+    def __init__(self, settings: Settings, listener: socket.socket | None = None) -> None:
         if settings.workers > 1 and sys.platform == "win32":
             raise ConfigError("--workers must be 1 on Windows, where processes cannot share a port")
         self._settings = settings
+        self._listener = listener
         self._processes: list[subprocess.Popen[bytes]] = []
         self._stop_until: float | None = None
         self.exit_code = 0
 
     def __enter__(self) -> Self:
         alone = msgspec.json.encode(msgspec.structs.replace(self._settings, workers=1), enc_hook=os.fspath) + b"\n"
+        shared = () if self._listener is None else (self._listener.fileno(),)
         for _ in range(self._settings.workers - 1):
             process = subprocess.Popen(
-                [sys.executable, "-m", "xetway.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                [sys.executable, "-m", "xetway.workers", *map(str, shared)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=shared,
             )
             assert process.stdin is not None
             process.stdin.write(alone)
@@ -66,11 +76,15 @@ class Workers:
         """Tell them to stop, and do not wait for it."""
         if self._stop_until is not None:
             return
-        self._stop_until = time.monotonic() + _STOP_LIMIT_S
+        self._stop_until = time.monotonic() + self._settings.drain_s + _STOP_SLACK_S
         for process in self._processes:
             assert process.stdin is not None
             with contextlib.suppress(OSError):
                 process.stdin.close()
+
+    def hurry(self) -> None:
+        """Have those that were told to stop end at once."""
+        self._stop_until = 0.0
 
     def wait(self) -> None:
         """Wait for those that were told to stop, and end those that do not in time. Blocking."""
@@ -100,13 +114,15 @@ def _main() -> None:
     import asyncio  # noqa: PLC0415
 
     from xetway.build import build  # noqa: PLC0415
-    from xetway.serve import configure_logging, leave, serve  # noqa: PLC0415
+    from xetway.listening import adopt, listen_beside  # noqa: PLC0415
+    from xetway.serve import answer, configure_logging, leave  # noqa: PLC0415
 
     line = sys.stdin.buffer.readline()
     settings = msgspec.json.decode(line, type=Settings, dec_hook=lambda kind, value: kind(value))
     configure_logging(settings.log_level, settings.gateway.telemetry.log_format)
     threading.Thread(target=_stop_with, args=(sys.stdin.buffer,), daemon=True).start()
     try:
+        listener = adopt(int(sys.argv[1])) if sys.argv[1:] else listen_beside(settings.host, settings.port)
         application = build(settings, first=False)
     except XetwayError as error:
         logging.getLogger("xetway").error("a worker cannot start: %s", error.message)  # noqa: TRY400
@@ -116,7 +132,7 @@ def _main() -> None:
         sys.stdout.buffer.write(_READY)
         sys.stdout.buffer.flush()
 
-    leave(asyncio.run(serve(application, settings, ready, Workers(settings))))
+    leave(asyncio.run(answer(application, settings, listener, ready, Workers(settings))))
 
 
 if __name__ == "__main__":

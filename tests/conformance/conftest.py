@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from server_process import ServerProcess
 from tests.conformance.cas_client import Cas
 from tests.conformance.crafted_repo import CraftedRepo, craft_repo
 from tests.conformance.mirror_client import Mirrored
+from tests.conformance.model_server import ModelServer
 
 
 @pytest.fixture
@@ -44,3 +46,24 @@ def mirrored(make_mirrored: Callable[..., Mirrored]) -> Mirrored:
 def crafted(server: ServerProcess, write_token: str) -> CraftedRepo:
     """A repository of the server behind, with two files of two small xorbs each."""
     return craft_repo(server, write_token, files=2, chunks=4)
+
+
+@pytest.fixture
+def upstream() -> Iterator[ModelServer]:
+    """A model's server."""
+    with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture
+def serving(
+    tmp_path: Path, upstream: ModelServer, make_server: Callable[..., ServerProcess]
+) -> Callable[..., ServerProcess]:
+    """`serving("http.drain=1")` is a server with a model `m`, which `upstream` answers for, and these settings."""
+
+    def make(*settings: str) -> ServerProcess:
+        config = tmp_path / "gateway.toml"
+        config.write_text(f'[[models]]\nname = "m"\nupstreams = [{{ url = "{upstream.url}" }}]\n')
+        return make_server("--config", str(config), *(f"--set={setting}" for setting in settings))
+
+    return make

@@ -20,12 +20,6 @@ CHAT = "/v1/chat/completions"
 
 
 @pytest.fixture
-def upstream() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
-
-
-@pytest.fixture
 def second() -> Iterator[ModelServer]:
     with ModelServer(answer(chat("second"))) as server:
         yield server
@@ -272,7 +266,6 @@ def test_numbers(gateway: Callable[..., httpx.Client], upstream: ModelServer) ->
 @pytest.mark.parametrize(
     ("more", "named"),
     [
-        (f'[tls]\ncert = "{__file__}"\nkey = "{__file__}"', "tls"),
         ('[cors]\norigins = ["https://example.org"]', "cors.origins"),
     ],
 )

@@ -42,14 +42,9 @@ from xetway.settings import gateway as settings
 
 # Settings that are known and do nothing yet: who sets one must not believe that it holds.
 _UNBUILT = (
-    "tls",
     "cors.origins",
     "cache.url",
     "telemetry.otlp_endpoint",
-    "http.max_header_bytes",
-    "http.max_connections",
-    "http.body_timeout",
-    "http.drain",
 )
 _TABLE = {"workers": 1, "buckets": 65_536, "gates": 4096}
 # Usage is read in answers as they pass, so they must not be compressed.
@@ -130,6 +125,10 @@ class GatewayParts:
             return handler(request)  # type: ignore[return-value]
 
         return call
+
+    def drain(self) -> None:
+        """Say that it is not ready, from now on."""
+        self._routes.drain()
 
     async def start(self) -> None:
         """Do what is to be done beside the requests, until cancelled."""
