@@ -61,6 +61,11 @@ class Routes:
         self._queue_totals = queue_totals
         self._clock = clock
         self._started = started
+        self._draining = False
+
+    def drain(self) -> None:
+        """Say that nothing is ready, from now on: the server stops."""
+        self._draining = True
 
     def routes(self) -> Iterable[Route]:
         """List them."""
@@ -90,7 +95,7 @@ class Routes:
         return json_response(self._catalog.describe(model))
 
     async def _ready(self, _request: Request) -> Response:
-        able = any(target.available for targets in self._targets.values() for target in targets)
+        able = not self._draining and any(target.available for each in self._targets.values() for target in each)
         return json_response({"status": "ready" if able else "not_ready"}, 200 if able else 503)
 
     async def _status(self, request: Request) -> Response:
