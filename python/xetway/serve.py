@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -47,6 +48,7 @@ logger = logging.getLogger("xetway")
 QUIET_GRACE_S = 3.0
 # After the last request; a client that does not even take the end of its connection is left behind.
 CLOSE_LIMIT_S = 3.0
+GARBAGE_OBJECTS = 20_000
 
 
 def serve(listener: socket.socket | int | None = None, **options: Any) -> int:
@@ -137,6 +139,9 @@ async def answer(
         reloading.on_signal()
     from xetway.acceptor import Acceptor  # noqa: PLC0415  (only a server needs Granian)
 
+    # What is there now stays; and few objects of a request need the collector, so it may come seldom.
+    gc.freeze()
+    gc.set_threshold(GARBAGE_OBJECTS)
     limits, tls = settings.gateway.http, settings.gateway.tls
     certificates = Certificates(tls) if tls is not None else None
     configure = partial(_keep_logging, settings.gateway.telemetry.log_format)

@@ -1,6 +1,6 @@
 """The routes of the gateway: the model endpoints, which models there are, and how it is.
 
-Any POST below /v1 that no other route has goes to the model that its body names.
+A POST to one of `paths` goes to the model that its body names.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from xetway.errors import NotFoundError
 from xetway.http.request import Request
 from xetway.http.response import Response, json_response
 from xetway.http.router import Route
+from xetway.openai import paths
 from xetway.openai.catalog import Catalog, ModelList
 from xetway.openai.gateway import Gateway
 from xetway.policy.breaker import State
+from xetway.policy.cache import Stats
 from xetway.policy.queue import ModelStats
 from xetway.policy.queue_totals import QueueTotals
 
@@ -41,6 +43,8 @@ class Status(Struct, frozen=True):
     uptime_seconds: int
     models_available: int
     models: dict[str, list[UpstreamStatus]]
+    # What the caches of all workers did; null where there is none.
+    cache: Stats | None
 
 
 class Routes:
@@ -52,13 +56,17 @@ class Routes:
         catalog: Catalog,
         targets: Mapping[str, Sequence[RemoteTarget]],
         queue_totals: Callable[[], Awaitable[QueueTotals]],
+        cache_totals: Callable[[], Awaitable[Stats]] | None,
         started: float,
+        more_paths: tuple[str, ...] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._gateway = gateway
         self._catalog = catalog
         self._targets = targets
         self._queue_totals = queue_totals
+        self._cache_totals = cache_totals
+        self._more_paths = more_paths
         self._clock = clock
         self._started = started
         self._draining = False
@@ -71,10 +79,9 @@ class Routes:
         """List them."""
         yield "GET|HEAD", "/v1/models", self._models
         yield "GET|HEAD", "/v1/models/{model...}", self._model
-        # Found at once, unlike those of the last pattern.
-        for path in ("chat/completions", "completions", "embeddings", "responses"):
-            yield "POST", f"/v1/{path}", self._gateway.infer
-        yield "POST", "/v1/{path...}", self._gateway.infer
+        for pattern in paths.patterns(self._more_paths):
+            yield "POST", pattern, self._gateway.infer
+        yield "GET|HEAD|POST|PUT|PATCH|DELETE", "/v1/{path...}", self._unknown
         yield "GET|HEAD", "/health/live", _live
         yield "GET|HEAD", "/health/ready", self._ready
         yield "GET|HEAD", "/ready", self._ready
@@ -94,6 +101,10 @@ class Routes:
             raise NotFoundError(f"the model {request.params['model'][:100]!r} does not exist", code="model_not_found")
         return json_response(self._catalog.describe(model))
 
+    async def _unknown(self, request: Request) -> Response:
+        self._gateway.admit(request)
+        raise paths.not_forwarded(request.method, f"/v1/{request.params['path']}")
+
     async def _ready(self, _request: Request) -> Response:
         able = not self._draining and any(target.available for each in self._targets.values() for target in each)
         return json_response({"status": "ready" if able else "not_ready"}, 200 if able else 503)
@@ -109,7 +120,9 @@ class Routes:
         summary: Literal["ready", "degraded", "not_ready"] = (
             "ready" if all(able) else "degraded" if any(able) else "not_ready"
         )
-        return json_response(Status(summary, __version__, int(self._clock() - self._started), sum(able), models))
+        uptime_s = int(self._clock() - self._started)
+        stats = None if self._cache_totals is None else await self._cache_totals()
+        return json_response(Status(summary, __version__, uptime_s, sum(able), models, stats))
 
     async def _queue_stats(self, request: Request) -> Response:
         self._gateway.admit(request, "admin")
