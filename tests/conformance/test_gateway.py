@@ -266,7 +266,6 @@ def test_numbers(gateway: Callable[..., httpx.Client], upstream: ModelServer) ->
 @pytest.mark.parametrize(
     ("more", "named"),
     [
-        (f'[tls]\ncert = "{__file__}"\nkey = "{__file__}"', "tls"),
         ('[cors]\norigins = ["https://example.org"]', "cors.origins"),
     ],
 )

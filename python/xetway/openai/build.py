@@ -53,14 +53,7 @@ from xetway.settings import gateway as settings
 from xetway.siblings import Siblings, Total
 
 # Settings that are known and do nothing yet: who sets one must not believe that it holds.
-_UNBUILT = (
-    "tls",
-    "cors.origins",
-    "http.max_header_bytes",
-    "http.max_connections",
-    "http.body_timeout",
-    "http.drain",
-)
+_UNBUILT = ("cors.origins",)
 # Usage is read in answers as they pass, so they must not be compressed.
 _PLAIN = (b"accept-encoding", b"identity")
 
@@ -193,6 +186,10 @@ class GatewayParts:
             return handler(request)  # type: ignore[return-value]
 
         return call
+
+    def drain(self) -> None:
+        """Say that it is not ready, from now on."""
+        self._routes.drain()
 
     async def start(self) -> None:
         """Do what is to be done beside the requests, until cancelled."""

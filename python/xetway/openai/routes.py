@@ -69,6 +69,11 @@ class Routes:
         self._more_paths = more_paths
         self._clock = clock
         self._started = started
+        self._draining = False
+
+    def drain(self) -> None:
+        """Say that nothing is ready, from now on: the server stops."""
+        self._draining = True
 
     def routes(self) -> Iterable[Route]:
         """List them."""
@@ -101,7 +106,7 @@ class Routes:
         raise paths.not_forwarded(request.method, f"/v1/{request.params['path']}")
 
     async def _ready(self, _request: Request) -> Response:
-        able = any(target.available for targets in self._targets.values() for target in targets)
+        able = not self._draining and any(target.available for each in self._targets.values() for target in each)
         return json_response({"status": "ready" if able else "not_ready"}, 200 if able else 503)
 
     async def _status(self, request: Request) -> Response:
