@@ -40,7 +40,7 @@ class Counted:
     def __init__(self) -> None:
         self.statuses: list[int] = []
 
-    def pace(self, model: str) -> None:
+    def began(self, model: str) -> None:
         pass
 
     def ended(self, model: str, status: int, duration_s: float, first_byte_s: float, usage: Usage | None) -> None:
