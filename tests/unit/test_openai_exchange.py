@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from xetway.errors import XetwayError
 from xetway.openai.gateway import _Exchange
 from xetway.openai.usage import Usage
 
@@ -40,6 +41,15 @@ class Counted:
     def __init__(self) -> None:
         self.statuses: list[int] = []
 
+    def began(self, model: str) -> None:
+        pass
+
+    def pace(self, model: str) -> None:
+        pass
+
+    def told(self, error: XetwayError) -> None:
+        pass
+
     def ended(self, model: str, status: int, duration_s: float, first_byte_s: float, usage: Usage | None) -> None:
         self.statuses.append(status)
 
@@ -49,7 +59,7 @@ def test_who_goes_with_all_of_an_answer_was_answered(length: int | None, status:
     async def leave_after_two_pieces() -> list[int]:
         counted = Counted()
         answer: Any = Coming(b"12", b"34", length=length)
-        pieces: Any = _Exchange(counted, "m", Granted()).relay(answer, None).pieces
+        pieces: Any = _Exchange(counted, "m", Granted(), {}).relay(answer, None).pieces
         assert [await anext(pieces), await anext(pieces)] == [[b"12"], [b"34"]]
         await pieces.aclose()
         return counted.statuses
