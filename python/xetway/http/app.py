@@ -173,6 +173,7 @@ class Application:
             outcome.note = " aborted"
             raise
         finally:
+            request.forget()
             _log(request, outcome, (time.perf_counter() - started) * 1000)
             if request.trace is not None:
                 request.trace.end(request, outcome.status, failed=outcome.failure is not None)
