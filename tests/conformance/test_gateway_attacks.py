@@ -36,6 +36,8 @@ burst = 2
 enabled = true
 [breaker]
 enabled = false
+[http]
+paths = ["/v1/more/*"]
 [[models]]
 name = "m"
 id = 7
@@ -143,17 +145,17 @@ def test_what_is_left_out_and_set_holds_in_any_letters(gateway: ServerProcess, u
 @pytest.mark.parametrize(
     "path",
     [
-        "/v1/../admin",
-        "/v1/%2e%2e/admin",
-        "/v1/..%2fadmin",
-        "/v1/a/../../admin",
-        "/v1/..\\admin",
-        "/v1/..%5cadmin",
-        "/v1/..;/admin",
-        "/v1/..%3b/admin",
-        "/v1/%252e%252e/admin",
-        "/v1//admin",
-        "/v1/a%00",
+        "/v1/more/../admin",
+        "/v1/more/%2e%2e/admin",
+        "/v1/more/..%2fadmin",
+        "/v1/more/a/../../admin",
+        "/v1/more/..\\admin",
+        "/v1/more/..%5cadmin",
+        "/v1/more/..;/admin",
+        "/v1/more/..%3b/admin",
+        "/v1/more/%252e%252e/admin",
+        "/v1/more//admin",
+        "/v1/more/a%00",
     ],
 )
 def test_paths_beside_the_upstreams(gateway: ServerProcess, upstream: ModelServer, path: str) -> None:

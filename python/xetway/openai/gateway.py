@@ -137,7 +137,7 @@ class Gateway:
     async def infer(self, request: Request) -> AnyResponse:
         """Answer a request whose body names a model."""
         caller = self.admit(request)
-        if not _AMBIGUOUS.isdisjoint(request.params.get("path", "")):
+        if not _AMBIGUOUS.isdisjoint(request.params.get("rest", "")):
             raise RequestError("the path has a character that servers read in several ways", code="bad_path")
         if (request.raw_header(b"content-encoding") or b"identity").lower() != b"identity":
             raise RequestError("the body must not be compressed", code="unsupported_encoding", status=415)
