@@ -12,7 +12,7 @@ import httpx
 import pytest
 from server_process import ServerProcess
 
-from tests.conformance.model_server import Asked, ModelServer, Write, answer, chat
+from tests.conformance.model_server import Asked, ModelServer, Write, answer, chat, events
 
 CHAT = "/v1/chat/completions"
 LIMITED = "[limits]\nenabled = true"
@@ -45,6 +45,11 @@ def gateway(
     yield make
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def streaming(gateway: Callable[..., httpx.Client]) -> httpx.Client:
+    return gateway()
 
 
 def code_of(response: httpx.Response) -> tuple[int, str]:
@@ -179,3 +184,22 @@ def test_embeddings_sent_alone_keep_their_headers_and_a_batch_has_those_of_its_f
     assert told[0] == (trace.format(1), "id-1", "a")
     assert told[1] in {(trace.format(number), f"id-{number}", "a") for number in (2, 3)}
     assert set(told[2:]) == {(trace.format(number), f"id-{number}", f"team {number}") for number in (4, 5)}
+
+
+def test_a_stream_with_an_end_of_http_s_own_is_believed(streaming: httpx.Client, upstream: ModelServer) -> None:
+    upstream.manner, upstream.closes = events(b"1"), True
+    assert streaming.post(CHAT, json={"model": "m", "stream": True}).content == b"data: 1\n\n"
+
+
+@pytest.mark.parametrize(("theirs", "told"), [("", "no-cache"), ("cache-control: no-store\r\n", "no-store")])
+def test_events_are_not_to_be_kept_on_the_way(
+    streaming: httpx.Client, upstream: ModelServer, theirs: str, told: str
+) -> None:
+    kind = f"content-type: text/event-stream\r\n{theirs}"
+
+    def stream(_: Asked, write: Write) -> None:
+        write(f"HTTP/1.1 200 OK\r\n{kind}content-length: 14\r\n\r\ndata: [DONE]\n\n".encode())
+
+    upstream.manner = stream
+    got = streaming.post(CHAT, json={"model": "m", "stream": True})
+    assert got.headers.get_list("cache-control") == [told]

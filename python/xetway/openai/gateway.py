@@ -43,6 +43,8 @@ _VARY = ("accept", "openai-beta", "openai-organization", "openai-project")
 # What this server says of itself in every answer.
 _OWN_HEADERS = frozenset({b"x-request-id", b"server", b"x-content-type-options", b"date", b"content-length"})
 _LIMITS = b"x-ratelimit-"
+# What is between us and a client is not to keep events.
+_NO_CACHE = (b"cache-control", b"no-cache")
 _JSON = (b"content-type", b"application/json")
 # In a path that was decoded once: with them some servers leave the folder that an upstream's address names.
 _AMBIGUOUS = frozenset("\\;%")
@@ -269,17 +271,19 @@ class _Exchange:
         if marked is not None:
             headers = [pair for pair in headers if pair[0] != marked[0]]
             headers.append(marked)
+        is_events = _is_events(answer)
+        if is_events and not any(pair[0] == b"cache-control" for pair in given):
+            headers.append(_NO_CACHE)
         if answer.body is not None:
             self._note_first()
-            usage = of_stream(answer.body[-TAIL_BYTES:]) if _is_events(answer) else of_body(answer.body)
+            usage = of_stream(answer.body[-TAIL_BYTES:]) if is_events else of_body(answer.body)
             self.end(answer.status, usage)
             return Response(answer.status, body=answer.body, raw_headers=headers)
         length = next((int(value) for name, value in given if name == b"content-length"), None)
-        pieces = self._pieces(answer, length)
+        pieces = self._pieces(answer, length, is_events=is_events)
         return StreamResponse(answer.status, (), length, pieces, at_once=True, raw_headers=headers)
 
-    async def _pieces(self, answer: Answer, left_bytes: int | None) -> AsyncIterator[Piece]:
-        is_events = _is_events(answer)
+    async def _pieces(self, answer: Answer, left_bytes: int | None, *, is_events: bool) -> AsyncIterator[Piece]:
         pace = self._meter.pace(self._model) if is_events else None
         tail = b""
         status = 499
