@@ -22,7 +22,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NoReturn, cast
 
@@ -136,14 +136,15 @@ async def answer(
     stopping: Callable[[], None] = lambda: None,
     hurried: Callable[[], None] = lambda: None,
     reloading: Reloading | None = None,
+    signals: Iterable[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
 ) -> int:
-    """Answer requests until a signal comes, and tell the workers to stop then too.
+    """Answer requests until one of the signals comes, and tell the workers to stop then too.
 
     Calls `ready` (in a thread) when requests are answered, `stopping` when no more are taken, and
     `hurried` at any further signal.
     """
     stop = asyncio.Event()
-    _on_signals(stop, hurried)
+    _on_signals(signals, stop, hurried)
     if reloading is not None:
         reloading.on_signal()
     from xetway.acceptor import Acceptor  # noqa: PLC0415  (only a server needs Granian)
@@ -222,7 +223,7 @@ def _keep_logging(log_format: LogFormat) -> None:
     configure_logging(cast("LogLevel", logging.getLevelName(logger.level).lower()), log_format)
 
 
-def _on_signals(stop: asyncio.Event, hurried: Callable[[], None]) -> None:
+def _on_signals(signals: Iterable[signal.Signals], stop: asyncio.Event, hurried: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
 
     def told() -> None:
@@ -230,7 +231,7 @@ def _on_signals(stop: asyncio.Event, hurried: Callable[[], None]) -> None:
             hurried()
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in signals:
         try:
             loop.add_signal_handler(number, told)
         except NotImplementedError:  # Windows

@@ -157,10 +157,10 @@ class Workers:
 
 
 def _listen(pipe: IO[bytes], loop: asyncio.AbstractEventLoop, apply: Callable[[Settings], None]) -> None:
-    """Take on what comes through the pipe, and when it closes stop this process, as SIGTERM would."""
+    """Take on what comes through the pipe, and when it closes stop this process, as SIGTERM stops the first."""
     for line in pipe:
         loop.call_soon_threadsafe(apply, _decoded(line).settings)
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGUSR1)
 
 
 def _decoded(line: bytes) -> _Told:
@@ -175,7 +175,9 @@ def _main() -> None:
     from xetway.listening import adopt, listen_beside  # noqa: PLC0415
     from xetway.serve import answer, configure_logging, leave  # noqa: PLC0415
 
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # meant for the first process, which tells what is new
+    # Terminals and systemd send these to all processes; they are meant for the first one, which tells what to do.
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     told = _decoded(sys.stdin.buffer.readline())
     settings = told.settings
     configure_logging(settings.log_level, settings.gateway.telemetry.log_format)
@@ -202,7 +204,7 @@ def _main() -> None:
         loop = asyncio.get_running_loop()
         threading.Thread(target=_listen, args=(sys.stdin.buffer, loop, apply), daemon=True).start()
         none = Workers(msgspec.structs.replace(settings, workers=1), siblings)
-        return await answer(application, settings, listener, ready, none)
+        return await answer(application, settings, listener, ready, none, signals=(signal.SIGUSR1,))
 
     leave(asyncio.run(be()))
 

@@ -89,7 +89,7 @@ def test_both_versions_of_http_are_spoken(
             lines = [line for line in got.iter_lines() if line]
         assert lines == ["data: 1", "data: 2", "data: [DONE]"]
         assert client.get("/health").status_code == 200
-        assert client.get("/v1/none").json()["code"] == "route_not_found"
+        assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["m"]
 
 
 def test_curl_speaks_http2(secured: Callable[..., ServerProcess], authority: Authority) -> None:
