@@ -60,14 +60,14 @@ def _build(settings: Settings, *, first: bool) -> Application:
         content_side = mirror.content_routes(content_side)
         sources.append(mirror.samples)
     gateway = None
-    gateway_side: Iterable[Route] = ()
+    gateway_side: list[Route] = []
     if settings.gateway.models:
         if settings.workers > 1 or not first:
             raise ConfigError("--workers must be 1 with [[models]]: limits and queue are those of one process")
         from xetway.openai.build import GatewayParts  # noqa: PLC0415  (what a server without models does not need)
 
         gateway = GatewayParts(settings.gateway, store.db, os.environ)
-        gateway_side = gateway.routes()
+        gateway_side = list(gateway.routes())
         sources.append(gateway.samples)
     pages_of_numbers = metrics.routes(*sources) if settings.gateway.telemetry.metrics else ()
     if gateway is not None:
@@ -83,11 +83,18 @@ def _build(settings: Settings, *, first: bool) -> Application:
     ):
         for methods, pattern, handler in routes:
             router.add(methods, pattern, handler)
+    cors = None
+    pages_from = settings.gateway.cors
+    if gateway_side and pages_from.origins:
+        from xetway.http.cors import Cors  # noqa: PLC0415  (what few servers need)
+
+        cors = Cors(pages_from.origins, pages_from.max_age, router, [*gateway_side, ("GET", "/health", pages.health)])
     local_only = settings.is_loopback and settings.public_url is None
     return Application(
         router,
         public_url=settings.public_url,
         local_only=local_only,
+        cors=cors,
         on_damage=lambda xorb: store.mark_damaged(Hash(xorb)),
         on_start=[part.start for part in (mirror, gateway) if part is not None],
         on_stop=[part.close for part in (mirror, gateway) if part is not None],

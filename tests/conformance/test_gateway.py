@@ -273,7 +273,6 @@ def test_numbers(gateway: Callable[..., httpx.Client], upstream: ModelServer) ->
     ("more", "named"),
     [
         (f'[tls]\ncert = "{__file__}"\nkey = "{__file__}"', "tls"),
-        ('[cors]\norigins = ["https://example.org"]', "cors.origins"),
     ],
 )
 def test_what_is_not_built_yet_is_refused(

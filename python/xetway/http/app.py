@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 from xetway.errors import RequestError, StoreCorruptionError
 from xetway.http.access import Line
 from xetway.http.access import logger as access_log
+from xetway.http.cors import Cors
 from xetway.http.errors import as_xetway_error, describe, error_response
 from xetway.http.origins import check_host, check_origin
 from xetway.http.request import Receive, Request, Scope
@@ -70,6 +71,7 @@ class Application:
         *,
         public_url: str | None = None,
         local_only: bool = False,
+        cors: Cors | None = None,
         on_damage: Callable[[str], None] | None = None,
         on_start: Iterable[Callable[[], Coroutine[Any, Any, None]]] = (),
         on_stop: Iterable[Callable[[], None]] = (),
@@ -77,6 +79,7 @@ class Application:
         self._router = router
         self._public_url = public_url
         self._local_only = local_only
+        self._cors = cors
         self._on_damage = on_damage
         self._on_start = tuple(on_start)
         self._on_stop = tuple(on_stop)
@@ -126,6 +129,8 @@ class Application:
         started = time.perf_counter()
         request = Request(scope, receive, self._public_url)
         outcome = _Outcome()
+        if self._cors is not None:
+            send = self._cors.telling(request, send)
         try:
             await self._exchange(request, send, outcome)
         except asyncio.CancelledError:
@@ -172,7 +177,10 @@ class Application:
             )
         if self._local_only:
             check_host(request)
-        check_origin(request)
+        if self._cors is None:
+            check_origin(request)
+        elif (told := self._cors.check(request)) is not None:
+            return told
         handler, request.params = self._router.match(request.method, request.raw_path)
         use_pool_for(request.method)
         if inspect.iscoroutinefunction(handler):

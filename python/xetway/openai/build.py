@@ -43,7 +43,6 @@ from xetway.settings import gateway as settings
 # Settings that are known and do nothing yet: who sets one must not believe that it holds.
 _UNBUILT = (
     "tls",
-    "cors.origins",
     "cache.url",
     "telemetry.otlp_endpoint",
     "http.max_header_bytes",

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from msgspec import UNSET
 
 from xetway.errors import ForbiddenError, RequestError, TransportError, XetwayError
+from xetway.http.cors import FOR_PAGES, OF_PAGES
 from xetway.http.request import Request
 from xetway.http.response import AnyResponse, Piece, Response, StreamResponse
 from xetway.openai import body as bodies
@@ -38,12 +39,12 @@ _EMBEDDINGS = b"/embeddings"
 # Headers that an upstream may answer by.
 _VARY = ("accept", "openai-beta", "openai-organization", "openai-project")
 # What this server says of itself in every answer.
-_OWN_HEADERS = frozenset({b"x-request-id", b"server", b"x-content-type-options", b"date"})
+_OWN_HEADERS = FOR_PAGES | {b"x-request-id", b"server", b"x-content-type-options", b"date"}
 _TAIL_BYTES = 4096
 _JSON = (b"content-type", b"application/json")
 # The upstream reads what was read here as the same.
-_REPLACED = frozenset({b"x-request-id"})
-_REPLACED_WITH_JSON = frozenset({b"x-request-id", b"content-type"})
+_REPLACED = OF_PAGES | {b"x-request-id"}
+_REPLACED_WITH_JSON = _REPLACED | {b"content-type"}
 
 
 class Pace(Protocol):

@@ -195,6 +195,7 @@ class Cors(_Table, frozen=True, kw_only=True):
     """Pages of which origins may call from a browser; none by default."""
 
     origins: tuple[str, ...] = ()
+    # Seconds for which a browser need not ask again.
     max_age: Count = 600
 
 
