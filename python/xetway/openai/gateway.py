@@ -107,6 +107,11 @@ class Gateway:
         self._clock = clock
         self.batcher = Batcher(options.batching, self._ask_batch) if options.batching.enabled else None
 
+    @property
+    def auth(self) -> settings.Auth:
+        """Who may call."""
+        return self._options.auth
+
     def admit(self, request: Request, scope: settings.Scope = "infer") -> Caller:
         """Say who calls.
 

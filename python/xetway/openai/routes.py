@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
-from msgspec import Struct
 from msgspec.structs import asdict
 
 from xetway import __version__
@@ -19,27 +18,11 @@ from xetway.http.request import Request
 from xetway.http.response import Response, json_response
 from xetway.http.router import Route
 from xetway.openai.catalog import Catalog, ModelList
+from xetway.openai.description import Description
 from xetway.openai.gateway import Gateway
-from xetway.policy.breaker import State
+from xetway.openai.status import QueueStats, Readiness, Status, UpstreamStatus
+from xetway.policy.key_object import Done
 from xetway.policy.queue import Queue
-
-
-class UpstreamStatus(Struct, frozen=True):
-    """One upstream of a model."""
-
-    upstream: str
-    healthy: bool
-    breaker: State
-
-
-class Status(Struct, frozen=True):
-    """The answer of /status."""
-
-    status: Literal["ready", "degraded", "not_ready"]
-    version: str
-    uptime_seconds: int
-    models_available: int
-    models: dict[str, list[UpstreamStatus]]
 
 
 class Routes:
@@ -57,6 +40,7 @@ class Routes:
         self._catalog = catalog
         self._targets = targets
         self._queue = queue
+        self._description = Description(gateway.auth)
         self._clock = clock
         self._started = clock()
 
@@ -69,6 +53,7 @@ class Routes:
         yield "GET|HEAD", "/health/ready", self._ready
         yield "GET|HEAD", "/ready", self._ready
         yield "GET|HEAD", "/status", self._status
+        yield "GET|HEAD", "/openapi.json", self._describe
         yield "GET", "/admin/queue/stats", self._queue_stats
         yield "POST", "/admin/breakers/reset", self._reset
 
@@ -86,7 +71,7 @@ class Routes:
 
     async def _ready(self, _request: Request) -> Response:
         able = any(target.available for targets in self._targets.values() for target in targets)
-        return json_response({"status": "ready" if able else "not_ready"}, 200 if able else 503)
+        return json_response(Readiness("ready" if able else "not_ready"), 200 if able else 503)
 
     async def _status(self, request: Request) -> Response:
         caller = self._gateway.admit(request)
@@ -101,17 +86,21 @@ class Routes:
         )
         return json_response(Status(summary, __version__, int(self._clock() - self._started), sum(able), models))
 
+    async def _describe(self, request: Request) -> Response:
+        self._gateway.admit(request)
+        return self._description.answer(request)
+
     async def _queue_stats(self, request: Request) -> Response:
         self._gateway.admit(request, "admin")
-        return json_response({**asdict(self._queue.stats()), "per_model": self._queue.model_stats()})
+        return json_response(QueueStats(**asdict(self._queue.stats()), per_model=self._queue.model_stats()))
 
     async def _reset(self, request: Request) -> Response:
         self._gateway.admit(request, "admin")
         for targets in self._targets.values():
             for target in targets:
                 target.breaker.reset()
-        return json_response({"success": True})
+        return json_response(Done("all upstreams are tried again"))
 
 
 async def _live(_request: Request) -> Response:
-    return json_response({"status": "alive"})
+    return json_response(Readiness("alive"))

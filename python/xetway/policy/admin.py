@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
@@ -18,7 +17,7 @@ from xetway.http.response import Response, json_response
 from xetway.http.router import Route
 from xetway.http.threads import run
 from xetway.policy.caller import Caller
-from xetway.policy.key_store import KeyInfo
+from xetway.policy.key_object import Done, KeyList, described, generated
 from xetway.policy.keys import Keys
 from xetway.settings.gateway import Limit, Name, Positive, Priority, Scope
 
@@ -80,20 +79,20 @@ class _Admin:
             key, info = await run(make)
         except ConfigError as error:
             raise RequestError(error.message, code="bad_key") from None
-        return json_response({"api_key": key, **_described(info, now)}, headers=_NO_STORE)
+        return json_response(generated(key, info, now), headers=_NO_STORE)
 
     def list(self, request: Request) -> Response:
         """All keys without their secrets, revoked ones too. When one was last used may be a minute late."""
         self._who(request)
         now = self._now()
-        return json_response({"keys": [_described(info, now) for info in self._keys.list()]}, headers=_NO_STORE)
+        return json_response(KeyList([described(info, now) for info in self._keys.list()]), headers=_NO_STORE)
 
     async def revoke(self, request: Request) -> Response:
         """Revoke a key; 404 if there is none."""
         who, key_id = self._who(request), request.params["key_id"]
         revoked = await run(partial(self._keys.revoke, key_id, who=who.id, client=request.client))
         message = f"key {key_id} is revoked" if revoked else f"key {key_id} was revoked before"
-        return json_response({"success": True, "message": message})
+        return json_response(Done(message=message))
 
     def _who(self, request: Request) -> Caller:
         authorization, x_api_key = (
@@ -122,26 +121,3 @@ def _form(body: bytes) -> dict[str, Any]:
         else:
             fields[name] = value
     return fields
-
-
-def _described(info: KeyInfo, now: float) -> dict[str, Any]:
-    return {
-        "key_id": info.id,
-        "name": info.name,
-        "rate_limit": info.limit.requests_per_minute,
-        "created_at": _time(info.created_at),
-        "last_used_at": _time(info.last_used_at),
-        "is_active": info.is_active(now),
-        "expires_at": _time(info.expires_at),
-        "revoked_at": _time(info.revoked_at),
-        "scopes": info.scopes,
-        "models": info.models,
-        "priority": info.priority,
-        "tokens_per_minute": info.limit.tokens_per_minute,
-        "burst": info.limit.burst,
-        "concurrency": info.limit.concurrency,
-    }
-
-
-def _time(unix_s: int | None) -> str | None:
-    return None if unix_s is None else datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

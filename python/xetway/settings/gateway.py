@@ -110,7 +110,7 @@ class Auth(_Table, frozen=True, kw_only=True):
     # Whether a key is needed; where it is not set, it is as soon as `keys` are.
     enabled: bool = False
     # Paths that need no key, compared whole.
-    public: tuple[str, ...] = ("/health", "/health/live", "/health/ready", "/ready", "/metrics")
+    public: tuple[str, ...] = ("/health", "/health/live", "/health/ready", "/ready", "/metrics", "/openapi.json")
     keys: tuple[StaticKey, ...] = ()
 
 
