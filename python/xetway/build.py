@@ -70,11 +70,14 @@ def _build(settings: Settings, *, first: bool) -> Application:
         gateway_side = list(gateway.routes())
         sources.append(gateway.samples)
     pages_of_numbers = metrics.routes(*sources) if settings.gateway.telemetry.metrics else ()
+    health: Iterable[Route] = [pages.HEALTH]
     if gateway is not None:
         pages_of_numbers = gateway.admitting(pages_of_numbers)
+        health = list(gateway.admitting(health))
     router = Router()
     for routes in (
         pages.routes(settings.upstream),
+        health,
         pages_of_numbers,
         uploads.routes(store, xet_tokens),
         content_side,
@@ -88,7 +91,7 @@ def _build(settings: Settings, *, first: bool) -> Application:
     if gateway_side and pages_from.origins:
         from xetway.http.cors import Cors  # noqa: PLC0415  (what few servers need)
 
-        cors = Cors(pages_from.origins, pages_from.max_age, router, [*gateway_side, ("GET", "/health", pages.health)])
+        cors = Cors(pages_from.origins, pages_from.max_age, router, [*gateway_side, *health])
     local_only = settings.is_loopback and settings.public_url is None
     return Application(
         router,

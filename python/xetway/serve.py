@@ -254,7 +254,8 @@ class _Probe(threading.Thread):
         connection = http.client.HTTPConnection(*self._address, timeout=_PROBE_TIMEOUT_S)
         try:
             connection.request("GET", "/health")
-            return connection.getresponse().status == 200
+            # Settings may ask for a key even there.
+            return connection.getresponse().status in {200, 401}
         except (OSError, http.client.HTTPException):
             return False
         finally:

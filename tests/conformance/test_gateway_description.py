@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +25,26 @@ scopes = ["infer", "admin"]
 """
 
 
+PUBLIC = ("/health", "/health/live", "/health/ready", "/ready", "/metrics", "/openapi.json")
+
+
 @pytest.fixture
-def client(tmp_path: Path, make_server):
-    with ModelServer() as upstream:
-        config = tmp_path / "gateway.toml"
-        config.write_text(CONFIG.format(url=upstream.url, admin=ADMIN))
-        server = make_server("--config", str(config))
-        with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as http:
-            yield http
+def make_client(tmp_path: Path, make_server) -> Iterator[Callable[..., httpx.Client]]:
+    """`make_client("--set", "auth.public=")` is a client of a gateway with a key."""
+    with ModelServer() as upstream, ExitStack() as opened:
+
+        def make(*options: str) -> httpx.Client:
+            config = tmp_path / "gateway.toml"
+            config.write_text(CONFIG.format(url=upstream.url, admin=ADMIN))
+            server = make_server("--config", str(config), *options)
+            return opened.enter_context(httpx.Client(base_url=server.url, trust_env=False, timeout=30))
+
+        yield make
+
+
+@pytest.fixture
+def client(make_client: Callable[..., httpx.Client]) -> httpx.Client:
+    return make_client()
 
 
 def test_answers_are_as_described(client: httpx.Client) -> None:
@@ -48,7 +62,7 @@ def test_answers_are_as_described(client: httpx.Client) -> None:
         assert {name for name in described["headers"] if name in got.headers} >= {"x-request-id"}
         return answer
 
-    for path in ("/health", "/health/live", "/health/ready", "/ready", "/metrics", "/openapi.json"):
+    for path in PUBLIC:
         check("get", path)
     for path in ("/v1/models", "/status", "/admin/keys/list", "/admin/queue/stats"):
         check("get", path, headers=keyed)
@@ -73,3 +87,16 @@ def test_it_is_fetched_once(client: httpx.Client) -> None:
     again = client.get("/openapi.json", headers={"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
     assert client.head("/openapi.json").headers["content-length"] == str(len(first.content))
+
+
+def test_nothing_is_told_without_a_key(make_client: Callable[..., httpx.Client]) -> None:
+    client = make_client("--set", "auth.public=")
+    document: dict[str, Any] = client.get("/openapi.json", headers={"x-api-key": ADMIN}).json()
+    assert set(PUBLIC) < set(document["paths"])
+    for path, item in document["paths"].items():
+        for method, described in item.items():
+            assert described["security"] == [{"bearer": []}, {"key": []}]
+            for headers in ({}, {"authorization": "Bearer of-nobody-at-all"}, {"x-api-key": "of-nobody-at-all"}):
+                got = client.request(method, path.replace("{", "").replace("}", ""), headers=headers, content=b"{}")
+                code = "invalid_api_key" if headers else "missing_api_key"
+                assert (got.status_code, got.json()["error"]["code"]) == (401, code), path

@@ -31,7 +31,7 @@ from xetway.settings.gateway import Auth
 from xetway.web.pages import Health
 
 Json: TypeAlias = dict[str, Any]
-Who: TypeAlias = Literal["infer", "admin", "anyone"]
+Who: TypeAlias = Literal["infer", "admin"]
 
 JSON, FORM, PARTS = "application/json", "application/x-www-form-urlencoded", "multipart/form-data"
 EVENTS, METRICS = "text/event-stream", "text/plain"
@@ -85,10 +85,10 @@ OPERATIONS = (
     _forwarded("/v1/{path}", "Anything else that the model's upstream answers", JSON, EVENTS),
     Operation("get", "/v1/models", "List the models that the key may use", {JSON: ModelList}),
     Operation("get", "/v1/models/{model}", "Describe a model", {JSON: ModelObject}, refusals=(*_REFUSALS, 404)),
-    Operation("get", "/health", "Say that the server answers", {JSON: Health}, who="anyone", refusals=()),
-    Operation("get", "/health/live", "Say that the server answers", {JSON: Readiness}, who="anyone", refusals=()),
-    Operation("get", "/health/ready", "Say whether a model can be used", {JSON: Readiness}, who="anyone", refusals=()),
-    Operation("get", "/ready", "Say whether a model can be used", {JSON: Readiness}, who="anyone", refusals=()),
+    Operation("get", "/health", "Say that the server answers", {JSON: Health}),
+    Operation("get", "/health/live", "Say that the server answers", {JSON: Readiness}),
+    Operation("get", "/health/ready", "Say whether a model can be used", {JSON: Readiness}),
+    Operation("get", "/ready", "Say whether a model can be used", {JSON: Readiness}),
     Operation("get", "/status", "Tell how each model's upstreams are", {JSON: Status}),
     Operation("get", "/metrics", "Give numbers as Prometheus reads them", {METRICS: str}),
     Operation("get", "/openapi.json", "Describe all of this", {JSON: None}),
@@ -166,7 +166,7 @@ def _operation(operation: Operation, auth: Auth, known: dict[Any, Json]) -> Json
     found: Json = {
         "operationId": _name(operation),
         "summary": operation.summary,
-        "security": _security(operation.who if operation.path not in auth.public else "anyone", auth),
+        "security": [] if operation.path in auth.public else _security(operation.who, auth),
         "responses": {
             "200": {"description": "Done.", "headers": headers, "content": _bodies(operation.gives, known)},
             **{str(status): {"$ref": f"#/components/responses/{status}"} for status in operation.refusals},
@@ -201,8 +201,6 @@ def _refusal(status: int, schema: Json) -> Json:
 
 
 def _security(who: Who, auth: Auth) -> list[Json]:
-    if who == "anyone":
-        return []
     keys: Iterable[Json] = ({name: []} for name in _SCHEMES)
     return [*keys, *([] if auth.enabled or who == "admin" else [{}])]
 

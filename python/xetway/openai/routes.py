@@ -49,7 +49,7 @@ class Routes:
         yield "GET|HEAD", "/v1/models", self._models
         yield "GET|HEAD", "/v1/models/{model...}", self._model
         yield "POST", "/v1/{path...}", self._gateway.infer
-        yield "GET|HEAD", "/health/live", _live
+        yield "GET|HEAD", "/health/live", self._live
         yield "GET|HEAD", "/health/ready", self._ready
         yield "GET|HEAD", "/ready", self._ready
         yield "GET|HEAD", "/status", self._status
@@ -69,7 +69,12 @@ class Routes:
             raise NotFoundError(f"the model {request.params['model'][:100]!r} does not exist", code="model_not_found")
         return json_response(self._catalog.describe(model))
 
-    async def _ready(self, _request: Request) -> Response:
+    async def _live(self, request: Request) -> Response:
+        self._gateway.admit(request)
+        return json_response(Readiness("alive"))
+
+    async def _ready(self, request: Request) -> Response:
+        self._gateway.admit(request)
         able = any(target.available for targets in self._targets.values() for target in targets)
         return json_response(Readiness("ready" if able else "not_ready"), 200 if able else 503)
 
@@ -100,7 +105,3 @@ class Routes:
             for target in targets:
                 target.breaker.reset()
         return json_response(Done("all upstreams are tried again"))
-
-
-async def _live(_request: Request) -> Response:
-    return json_response(Readiness("alive"))
