@@ -106,7 +106,7 @@ def main() -> None:
     router.add("POST", "/refuse", refuse)
     router.add("GET", "/state", state)
     router.add("GET", "/wait/{seconds}", wait)
-    configure_logging("info")
+    configure_logging("info", "text")
     with listen_exclusively("127.0.0.1", 0) as held:
         settings = Settings(data=Path(sys.argv[1]), port=held.getsockname()[1])
 
