@@ -83,7 +83,7 @@ class Cors:
         """Return a `send` that adds to the head of the answer what the browser needs, whatever the answer is."""
         more = [(b"vary", b"origin")]
         if self._lets_in(request):
-            origin = ANY if ANY in self._origins else request.headers["origin"]
+            origin = ANY if ANY in self._origins else request.header("origin") or ""
             more += [(b"access-control-allow-origin", origin.encode()), (b"access-control-expose-headers", b"*")]
 
         def tell(message: dict[str, Any]) -> Awaitable[None]:
