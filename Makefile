@@ -7,13 +7,14 @@ FUZZ_SECONDS ?= 60
 TORCH ?= 1
 FAULT_RUNS ?= 25
 SOAK_MINUTES ?= 10
+SECONDS ?= 600
 BENCH_MIB ?= 256
 LARGE_MIB ?= 1024
 LARGE := test_hash and random or bf16 and (test_publish or test_reconstruct)
 PYTHON_T ?= python3.14t
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick nightly faults soak bench build fmt lint fuzz sanitize freethreaded coverage deny wheel clean python
+.PHONY: help demo test quick nightly faults soak soak-gateway bench build fmt lint fuzz sanitize freethreaded coverage deny wheel clean python
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +47,9 @@ faults: build ## every fault between the mirror and its upstream, each FAULT_RUN
 
 soak: build ## SOAK_MINUTES of mixed load and faults on a mirror: no leak, nothing stuck, no wrong byte
 	@$(VENV_PYTHON) scripts/soak.py --minutes $(SOAK_MINUTES)
+
+soak-gateway: build ## SECONDS of mixed load on the gateway and its upstreams' faults: no leak, no wrong byte or number
+	@$(VENV_PYTHON) scripts/soak_gateway.py --seconds $(SECONDS)
 
 bench: build ## everything against its peers: benches/results/, docs/benchmarks.md; each bench runs alone too
 	@$(VENV_PYTHON) -m pytest benches/bench_codec.py --size-mib $(BENCH_MIB)

@@ -299,6 +299,15 @@ def check_at_the_end(soak: Soak) -> list[str]:
     return wrong
 
 
+def verdict(seed: str, wrong: list[str]) -> int:
+    """Print what came out; returns the exit code."""
+    if wrong:
+        print(f"\nsoak: FAILED (seed {seed}):", *wrong[:20], sep="\n  ", file=sys.stderr)
+        return 1
+    print("\nsoak: passed")
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--minutes", type=float, default=10.0, help="how long (default: %(default)s)")
@@ -332,11 +341,7 @@ def main() -> int:
     for kind, count in sorted(soak.counts.items()):
         print(f"  {count:6} {kind}")
     print(f"  at the end, idle: {', '.join(f'{value:.0f} {name}' for name, value in left.items())}")
-    if wrong:
-        print(f"\nsoak: FAILED (seed {chosen.seed}):", *wrong[:20], sep="\n  ", file=sys.stderr)
-        return 1
-    print("\nsoak: passed")
-    return 0
+    return verdict(chosen.seed, wrong)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct, field
 
+from xetway.http.tracing import Trace
 from xetway.policy.caller import Caller
 from xetway.settings.gateway import Model, Priority
 
@@ -62,6 +63,7 @@ class Question(Struct, frozen=True):
     priority: Priority = "normal"
     # Where it is written down for the log whom it went to, and how long it waited.
     notes: dict[str, Any] = field(default_factory=dict)
+    trace: Trace | None = None
 
 
 class Target(Protocol):
@@ -193,4 +195,24 @@ class LimitTable(Protocol):
 
     def leave(self, gate: int, worker: int) -> None:
         """Leave a gate."""
+        ...
+
+
+class WordTable(Protocol):
+    """Words that all workers of a machine see: `xetway._native.SharedTable`, where each method is described."""
+
+    def word(self, index: int) -> int:
+        """Return a word."""
+        ...
+
+    def swap_word(self, index: int, expected: int, new: int) -> bool:
+        """Change a word, if it is what is expected."""
+        ...
+
+
+class NameTable(WordTable, Protocol):
+    """Words that are found by names."""
+
+    def name(self, text: str) -> int:
+        """Return the hash of a name, which is not 0."""
         ...

@@ -34,10 +34,12 @@ import msgspec
 from xetway.errors import ConfigError
 from xetway.http import threads
 from xetway.http.app import Application
-from xetway.http.errors import describe
-from xetway.logs import JsonLines
+from xetway.logs import JsonLines, OneLine, Together
+from xetway.policy.rows import words_for
+from xetway.reloading import Reloading
 from xetway.settings import LogLevel, Settings, check_upstream
 from xetway.settings.gateway import LogFormat
+from xetway.siblings import Siblings
 from xetway.workers import Workers
 
 logger = logging.getLogger("xetway")
@@ -86,8 +88,10 @@ def listen_exclusively(host: str, port: int) -> socket.socket:
     return reserved
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code, for `leave`. Blocking.
+
+    On SIGHUP the settings are read again by `reread`.
 
     Raises:
         ConfigError: The port or the data folder cannot be used.
@@ -98,9 +102,16 @@ def run(settings: Settings) -> int:
         check_upstream(settings)
         from xetway.build import build  # noqa: PLC0415  (a taken port is told before anything is loaded)
 
-        application = build(settings)
-        with Workers(settings) as workers:
-            code = asyncio.run(serve(application, settings, partial(_ready, settings, workers), workers))
+        siblings = Siblings(settings.workers, words_for(sum(len(model.upstreams) for model in settings.gateway.models)))
+        application = build(settings, siblings)
+
+        def apply(changed: Settings) -> None:
+            application.configure(changed)
+            configure_logging(changed.log_level, changed.gateway.telemetry.log_format)
+
+        with Workers(settings, siblings) as workers:
+            reloading = Reloading(settings, reread, apply, workers.tell) if reread is not None else None
+            code = asyncio.run(serve(application, settings, partial(_ready, settings, workers), workers, reloading))
         return code or workers.exit_code
 
 
@@ -117,13 +128,21 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-async def serve(application: Application, settings: Settings, ready: Callable[[], None], workers: Workers) -> int:
+async def serve(
+    application: Application,
+    settings: Settings,
+    ready: Callable[[], None],
+    workers: Workers,
+    reloading: Reloading | None = None,
+) -> int:
     """Answer requests until a signal comes, and tell the workers to stop then too.
 
     Calls `ready` (in a thread) when requests are answered.
     """
     stop = asyncio.Event()
     _on_signals(stop.set)
+    if reloading is not None:
+        reloading.on_signal()
     from granian.constants import HTTPModes, Interfaces  # noqa: PLC0415  (only a server needs it)
     from granian.http import HTTP1Settings  # noqa: PLC0415
     from granian.server.embed import Server  # noqa: PLC0415
@@ -176,9 +195,11 @@ def tell_failure(task: asyncio.Task[None]) -> None:
 
 def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     """Log to stderr, one line per record, whatever is in it."""
-    handler = logging.StreamHandler(sys.stderr)
-    formatter = JsonLines if log_format == "json" else _OneLine
+    handler = Together(sys.stderr)
+    formatter = JsonLines if log_format == "json" else OneLine
     handler.setFormatter(formatter(traces=level == "debug"))
+    # What no line tells.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -187,22 +208,6 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     granian.handlers[:], granian.propagate = [], True
     # At info it tells of every write to a client that left.
     granian.setLevel(logging.INFO if level == "debug" else logging.ERROR)
-
-
-class _OneLine(logging.Formatter):
-    """A record as one line; an exception as its type and text, with a traceback only if asked for."""
-
-    def __init__(self, *, traces: bool) -> None:
-        super().__init__("%(asctime)s.%(msecs)03d %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
-        self._traces = traces
-
-    def format(self, record: logging.LogRecord) -> str:
-        if self._traces:
-            return super().format(record)
-        error = record.exc_info[1] if record.exc_info else None
-        plain = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None, "stack_info": None})
-        line = super().format(plain).replace("\n", " ")
-        return f"{line}: {describe(error)}" if error is not None else line
 
 
 def _on_signals(stop: Callable[[], object]) -> None:

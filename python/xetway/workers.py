@@ -1,9 +1,9 @@
 """More than one server process on one port: the first one starts the others and ends with them.
 
 A worker is this same program, told its settings through a pipe to its standard input, so that nothing about them
-shows in an environment or in a list of processes. The pipe stays open: when it closes, because the first process was
-told to stop or died, the worker stops too. A worker that ends by itself ends the whole server, with exit code 1:
-whoever supervises the server restarts it whole.
+shows in an environment or in a list of processes. The pipe stays open for settings that change; when it closes, because
+the first process was told to stop or died, the worker stops too. A worker that ends by itself is replaced: what it held
+is given back first, and what it counted is kept. When that happens too often the whole server ends, with exit code 1.
 """
 
 from __future__ import annotations
@@ -16,66 +16,124 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self
 
 import msgspec
 
-from xetway.errors import ConfigError, XetwayError
+from xetway.errors import XetwayError
 from xetway.settings import Settings
+from xetway.siblings import Handover, Siblings
 
+if TYPE_CHECKING:
+    import asyncio
+
+logger = logging.getLogger("xetway")
+
+MAX_REPLACED = 5
+REPLACED_WITHIN_S = 60.0
 _READY = b"ready\n"
 _STOP_LIMIT_S = 8.0
 
 
-class Workers:
-    """The processes beside this one; a context manager. Does nothing when the setting is one worker."""
+class _Told(msgspec.Struct, frozen=True):
+    """A line of the pipe."""
 
-    def __init__(self, settings: Settings) -> None:
-        if settings.workers > 1 and sys.platform == "win32":
-            raise ConfigError("--workers must be 1 on Windows, where processes cannot share a port")
+    settings: Settings
+    handover: Handover
+
+
+class Workers:
+    """The processes beside this one; a context manager. Does nothing when there is one worker.
+
+    Args:
+        settings: What they are told.
+        siblings: What they share.
+    """
+
+    def __init__(self, settings: Settings, siblings: Siblings) -> None:
         self._settings = settings
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._siblings = siblings
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._changing = threading.Lock()
+        self._replaced_at: deque[float] = deque(maxlen=MAX_REPLACED)
         self._stop_until: float | None = None
         self.exit_code = 0
 
     def __enter__(self) -> Self:
-        alone = msgspec.json.encode(msgspec.structs.replace(self._settings, workers=1), enc_hook=os.fspath) + b"\n"
-        for _ in range(self._settings.workers - 1):
-            process = subprocess.Popen(
-                [sys.executable, "-m", "xetway.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-            )
-            assert process.stdin is not None
-            process.stdin.write(alone)
-            process.stdin.flush()
-            self._processes.append(process)
-            threading.Thread(target=self._watch, args=(process,), daemon=True).start()
+        with self._changing:
+            for number in range(1, self._settings.workers):
+                self._start(number)
         return self
 
     def wait_ready(self) -> bool:
         """Wait until every worker answers; False if one ended instead. Blocking."""
-        return all(process.stdout is not None and process.stdout.readline() == _READY for process in self._processes)
+        return all(
+            process.stdout is not None and process.stdout.readline() == _READY
+            for process in list(self._processes.values())
+        )
 
-    def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        process.wait()
-        if self._stop_until is None:
-            self.exit_code = 1
-            os.kill(os.getpid(), signal.SIGTERM)
+    def tell(self, settings: Settings) -> None:
+        """Give other settings to the workers, and to those that come after them. Blocking."""
+        with self._changing:
+            self._settings = settings
+            processes = list(self._processes.items())
+        for number, process in processes:
+            self._tell(number, process)
+
+    def _start(self, number: int) -> None:
+        handover = self._siblings.handover(number)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "xetway.workers"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(handover.file, handover.inbox, *handover.outboxes),
+        )
+        self._processes[number] = process
+        self._tell(number, process)
+        threading.Thread(target=self._watch, args=(number, process), daemon=True).start()
+
+    def _tell(self, number: int, process: subprocess.Popen[bytes]) -> None:
+        told = _Told(self._settings, self._siblings.handover(number))
+        assert process.stdin is not None
+        # One that has ended hears nothing, and is replaced.
+        with contextlib.suppress(OSError):
+            process.stdin.write(msgspec.json.encode(told, enc_hook=os.fspath) + b"\n")
+            process.stdin.flush()
+
+    def _watch(self, number: int, process: subprocess.Popen[bytes]) -> None:
+        code = process.wait()
+        with self._changing:
+            if self._stop_until is not None:
+                return
+            now = time.monotonic()
+            if len(self._replaced_at) < MAX_REPLACED or now - self._replaced_at[0] > REPLACED_WITHIN_S:
+                self._replaced_at.append(now)
+                logger.error("worker %d ended with %d; another takes its place", number, code)
+                self._siblings.release(number)
+                self._start(number)
+                return
+        logger.error("worker %d ended with %d, and too many before it; the server ends", number, code)
+        self.exit_code = 1
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def stop(self) -> None:
         """Tell them to stop, and do not wait for it."""
-        if self._stop_until is not None:
-            return
-        self._stop_until = time.monotonic() + _STOP_LIMIT_S
-        for process in self._processes:
-            assert process.stdin is not None
-            with contextlib.suppress(OSError):
-                process.stdin.close()
+        with self._changing:
+            if self._stop_until is not None:
+                return
+            self._stop_until = time.monotonic() + _STOP_LIMIT_S
+            for process in self._processes.values():
+                assert process.stdin is not None
+                with contextlib.suppress(OSError):
+                    process.stdin.close()
 
     def wait(self) -> None:
         """Wait for those that were told to stop, and end those that do not in time. Blocking."""
         assert self._stop_until is not None
-        for process in self._processes:
+        for process in self._processes.values():
             try:
                 process.wait(max(0, self._stop_until - time.monotonic()))
             except subprocess.TimeoutExpired:
@@ -89,10 +147,15 @@ class Workers:
         self.wait()
 
 
-def _stop_with(pipe: IO[bytes]) -> None:
-    """Stop this process, as SIGTERM would, when the pipe closes."""
-    pipe.read()
+def _listen(pipe: IO[bytes], loop: asyncio.AbstractEventLoop, apply: Callable[[Settings], None]) -> None:
+    """Take on what comes through the pipe, and when it closes stop this process, as SIGTERM would."""
+    for line in pipe:
+        loop.call_soon_threadsafe(apply, _decoded(line).settings)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _decoded(line: bytes) -> _Told:
+    return msgspec.json.decode(line, type=_Told, dec_hook=lambda kind, value: kind(value))
 
 
 def _main() -> None:
@@ -102,21 +165,36 @@ def _main() -> None:
     from xetway.build import build  # noqa: PLC0415
     from xetway.serve import configure_logging, leave, serve  # noqa: PLC0415
 
-    line = sys.stdin.buffer.readline()
-    settings = msgspec.json.decode(line, type=Settings, dec_hook=lambda kind, value: kind(value))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # meant for the first process, which tells what is new
+    told = _decoded(sys.stdin.buffer.readline())
+    settings = told.settings
     configure_logging(settings.log_level, settings.gateway.telemetry.log_format)
-    threading.Thread(target=_stop_with, args=(sys.stdin.buffer,), daemon=True).start()
+    siblings = Siblings.joining(told.handover)
     try:
-        application = build(settings, first=False)
+        application = build(settings, siblings)
     except XetwayError as error:
-        logging.getLogger("xetway").error("a worker cannot start: %s", error.message)  # noqa: TRY400
+        logger.error("a worker cannot start: %s", error.message)  # noqa: TRY400
         leave(1)
 
     def ready() -> None:
         sys.stdout.buffer.write(_READY)
         sys.stdout.buffer.flush()
 
-    leave(asyncio.run(serve(application, settings, ready, Workers(settings))))
+    def apply(changed: Settings) -> None:
+        try:
+            application.configure(changed)
+        except XetwayError as error:
+            logger.error("worker %d keeps its settings: %s", siblings.number, error.message)  # noqa: TRY400
+        configure_logging(changed.log_level, changed.gateway.telemetry.log_format)
+
+    async def be() -> int:
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=_listen, args=(sys.stdin.buffer, loop, apply), daemon=True).start()
+        return await serve(
+            application, settings, ready, Workers(msgspec.structs.replace(settings, workers=1), siblings)
+        )
+
+    leave(asyncio.run(be()))
 
 
 if __name__ == "__main__":

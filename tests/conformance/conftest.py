@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,7 +12,9 @@ from server_process import ServerProcess
 
 from tests.conformance.cas_client import Cas
 from tests.conformance.crafted_repo import CraftedRepo, craft_repo
+from tests.conformance.crowd import Crowd, MakeCrowd
 from tests.conformance.mirror_client import Mirrored
+from tests.conformance.model_server import ModelServer
 
 
 @pytest.fixture
@@ -44,3 +47,24 @@ def mirrored(make_mirrored: Callable[..., Mirrored]) -> Mirrored:
 def crafted(server: ServerProcess, write_token: str) -> CraftedRepo:
     """A repository of the server behind, with two files of two small xorbs each."""
     return craft_repo(server, write_token, files=2, chunks=4)
+
+
+@pytest.fixture
+def upstream() -> Iterator[ModelServer]:
+    """A server that answers as a model does."""
+    with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture
+def crowd(tmp_path: Path, make_server: Callable[..., ServerProcess], upstream: ModelServer) -> Iterator[MakeCrowd]:
+    """`crowd(model="...", more="...")` is a server of two workers with a model `m` and this configuration."""
+    made: list[Crowd] = []
+
+    def make(model: str = "", more: str = "") -> Crowd:
+        made.append(Crowd(make_server, tmp_path, upstream, model, more))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.client.close()

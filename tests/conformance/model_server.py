@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import socketserver
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,11 +16,12 @@ Write = Callable[[bytes], None]
 
 @dataclass
 class Asked:
-    """One request: its line, its headers in order with names in lower case, and its body."""
+    """One request: its line, its headers in order with names in lower case, its body, and where it came from."""
 
     line: str
     headers: list[tuple[str, str]]
     body: bytes
+    link: socket.socket
 
     def header(self, name: str) -> str | None:
         """Look one up."""
@@ -34,6 +37,21 @@ def answer(body: bytes, status: str = "200 OK", headers: str = "") -> Manner:
     def do(_: Asked, write: Write) -> None:
         head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{headers}content-length: {len(body)}\r\n\r\n"
         write(head.encode() + body)
+
+    return do
+
+
+def exact(data: bytes, *, then: str = "cut") -> Manner:
+    """Send these bytes; then end the connection (`cut`), `reset` it, `keep` it, or wait for its end (`stall`)."""
+
+    def do(asked: Asked, write: Write) -> None:
+        write(data)
+        if then == "stall":
+            asked.link.recv(1)
+        if then == "reset":
+            asked.link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if then != "keep":
+            raise OSError
 
     return do
 
@@ -75,7 +93,7 @@ class ModelServer:
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
                 try:
-                    while (asked := _read(self.rfile)) is not None:
+                    while (asked := _read(self.rfile, self.connection)) is not None:
                         upstream.asked.append(asked)
                         upstream.manner(asked, self._write)
                         if upstream.closes:
@@ -101,7 +119,7 @@ class ModelServer:
         self._server.server_close()
 
 
-def _read(lines: object) -> Asked | None:
+def _read(lines: object, link: socket.socket) -> Asked | None:
     head: list[str] = []
     while line := lines.readline():  # type: ignore[attr-defined]
         if line == b"\r\n":
@@ -111,4 +129,4 @@ def _read(lines: object) -> Asked | None:
         return None
     headers = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in head[1:])]
     length = next((int(value) for name, value in headers if name == "content-length"), 0)
-    return Asked(head[0], headers, lines.read(length))  # type: ignore[attr-defined]
+    return Asked(head[0], headers, lines.read(length), link)  # type: ignore[attr-defined]

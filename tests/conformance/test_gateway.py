@@ -20,12 +20,6 @@ CHAT = "/v1/chat/completions"
 
 
 @pytest.fixture
-def upstream() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
-
-
-@pytest.fixture
 def second() -> Iterator[ModelServer]:
     with ModelServer(answer(chat("second"))) as server:
         yield server

@@ -54,7 +54,10 @@ def runtime(network: Network, *models: gateway.Model, now: list[float] | None = 
     time = now or [0.0]
     options = gateway.Breaker(failures=2, open_for=30)
     return RemoteRuntime(
-        models, network.dial, lambda: Breaker(options, lambda: time[0]), {"KEY": "s3cret\n", "NONE": ""}
+        models,
+        network.dial,
+        lambda _model, _upstream, _name: Breaker(options, lambda: time[0]),
+        {"KEY": "s3cret\n", "NONE": ""},
     )
 
 

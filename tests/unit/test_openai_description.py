@@ -17,6 +17,7 @@ from xetway.http.router import Router
 from xetway.openai.build import GatewayParts
 from xetway.openai.description import Description
 from xetway.settings.gateway import Auth, Gateway, Model, Upstream
+from xetway.siblings import Siblings
 from xetway.web import pages
 
 PARAMETER = re.compile(r"\{([a-z_]+)(?:\.\.\.)?\}")
@@ -31,7 +32,7 @@ def document(auth: Auth = Auth()) -> dict[str, Any]:
 def routes(tmp_path: Path) -> Iterator[list[tuple[str, str, Any]]]:
     """All routes of the gateway, and those of any server that it tells of."""
     models = (Model(name="m", upstreams=(Upstream(url="http://127.0.0.1:1/v1"),)),)
-    parts = GatewayParts(Gateway(models=models), Database(tmp_path / "xetway.db"), {})
+    parts = GatewayParts(Gateway(models=models), Database(tmp_path / "xetway.db"), Siblings(1, 64), {})
     yield [*parts.routes(), *metrics.routes(), pages.HEALTH]
     parts.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from xetway.policy.breaker import Breaker, Pass
+from xetway.policy.rows import own_row
 from xetway.settings import gateway as settings
 
 
@@ -198,3 +199,52 @@ def test_disabled_never_opens(time: Time) -> None:
     breaker = Breaker(settings.Breaker(enabled=False, failures=1), time)
     fail(breaker, 50)
     assert phase(breaker) == "closed"
+
+
+def pair(time: Time) -> tuple[Breaker, Breaker]:
+    """The breaker of one upstream in two workers."""
+    options, row = settings.Breaker(failures=3, open_for=60, successes=2), own_row()
+    return Breaker(options, time, row, 0), Breaker(options, time, row, 1)
+
+
+def test_workers_count_and_leave_alone_together(time: Time) -> None:
+    one, other = pair(time)
+    fail(one, 2)
+    fail(other, 1)
+    assert one.state() == other.state()
+    assert (phase(one), one.allow(), other.allow()) == ("open", None, None)
+    other.reset()
+    assert phase(one) == "closed"
+
+
+def test_one_probe_of_all_workers(time: Time) -> None:
+    one, other = pair(time)
+    fail(one)
+    time.now += 60
+    probe = give(other)
+    assert (one.allow(), other.allow(), one.retry_after_s()) == (None, None, 1)
+    probe.ok()
+    give(one).ok()
+    assert (phase(one), phase(other)) == ("closed", "closed")
+
+
+def test_probe_of_a_worker_that_was_killed_lets_the_next_go(time: Time) -> None:
+    one, other = pair(time)
+    fail(one)
+    time.now += 60
+    lost = give(other)
+    one.release(0)
+    assert one.allow() is None
+    one.release(1)
+    mine = give(one)
+    assert other.allow() is None
+    mine.ok()
+    give(one).ok()
+    lost.fault()
+    assert phase(one) == "closed"
+
+
+def test_counts_that_do_not_fit_open_it_all_the_same(time: Time) -> None:
+    breaker = Breaker(settings.Breaker(failures=10**9), time)
+    fail(breaker, 65_535)
+    assert phase(breaker) == "open"

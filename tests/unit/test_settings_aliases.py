@@ -31,6 +31,9 @@ SAMPLES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "ENABLE_TRACING": ("false", {"telemetry.traces": False}),
     "ENABLE_METRICS": ("false", {"telemetry.metrics": False}),
     "OTLP_ENDPOINT": ("http://h:4318", {"telemetry.otlp_endpoint": "http://h:4318"}),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ("http://h:4318", {"telemetry.otlp_endpoint": "http://h:4318"}),
+    "OTEL_METRIC_EXPORT_INTERVAL": ("500", {"telemetry.otlp_interval": 0.5}),
+    "OTEL_SERVICE_NAME": ("n", {"telemetry.service_name": "n"}),
     "HF_SERVER_HOST": ("192.0.2.1", {"host": "192.0.2.1"}),
     "HF_SERVER_PORT": ("99", {"port": 99}),
     "HF_SERVER_WORKERS": ("2", {"workers": 2}),
@@ -80,8 +83,10 @@ def test_other_names(loaded: Loader, name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted({*SAMPLES, *TOGETHER} - {"API_KEYS", "HF_SERVER_API_KEY", "TLS_KEY_PATH"}))
 def test_a_wrong_value_of_another_name(loaded: Loader, name: str) -> None:
-    if name in {"HF_SERVER_CORS_ORIGINS", "TLS_CERT_PATH", "REDIS_URL", "HF_SERVER_ADMIN_API_KEY", "OTLP_ENDPOINT"}:
+    if name in {"HF_SERVER_CORS_ORIGINS", "TLS_CERT_PATH", "REDIS_URL", "HF_SERVER_ADMIN_API_KEY"}:
         return  # any text, or checked with others
+    if name in {"OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SERVICE_NAME"}:
+        return
     assert name in refused(loaded, SMALLEST, {name: "?"})
 
 

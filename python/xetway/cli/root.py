@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import click
@@ -75,7 +76,7 @@ def serve(**options: Any) -> None:
         click.echo(f"xetway: {line}", err=True)
     from xetway.serve import leave, run  # noqa: PLC0415
 
-    leave(run(settings))
+    leave(run(settings, partial(load, options)))
 
 
 for command in (token, key, download, download_hash, upload, prefetch, cache, fsck, gc, config, bench):

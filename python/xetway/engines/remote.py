@@ -97,7 +97,7 @@ class RemoteRuntime:
         self,
         models: Iterable[Model],
         dial: Dial,
-        breaker: Callable[[], Breaker],
+        breaker: Callable[[Model, Upstream, str], Breaker],
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         self._targets = {
@@ -106,7 +106,7 @@ class RemoteRuntime:
                     model,
                     upstream,
                     dial(upstream, _headers(model, upstream, environment), model.timeout),
-                    breaker(),
+                    breaker(model, upstream, name),
                     name,
                 )
                 for name, upstream in zip(_names(model.upstreams), model.upstreams, strict=True)
@@ -118,6 +118,15 @@ class RemoteRuntime:
     def targets(self) -> Mapping[str, Sequence[RemoteTarget]]:
         """All upstreams by the name of their model."""
         return self._targets
+
+    def follow(self, before: RemoteRuntime) -> None:
+        """Take over what another one knew of the health of upstreams that are in both."""
+        known = {
+            (name, target.upstream): target.healthy for name, targets in before.targets.items() for target in targets
+        }
+        for name, targets in self._targets.items():
+            for target in targets:
+                target.healthy = known.get((name, target.upstream), True)
 
     async def lease(self, model: Model) -> RemoteLease:
         """Order the upstreams of a model by smooth weighted turns, those that may be tried first.

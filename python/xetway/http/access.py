@@ -19,6 +19,12 @@ logger = logging.getLogger("xetway.access")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
 
+def write(level: int, line: Line, failure: BaseException | None) -> None:
+    """Write a line; which place in the code wrote it is not looked for, as it is always this one."""
+    trace = None if failure is None else (type(failure), failure, failure.__traceback__)
+    logger.handle(logging.LogRecord(logger.name, level, "", 0, line, (), trace))
+
+
 class Line:
     """What is told of one request. `note` is what was unusual, in words."""
 

@@ -5,8 +5,8 @@ and streams bodies. What it guarantees about a streamed body: it is pulled no fa
 is dropped when the client leaves, an error before the first byte becomes an ordinary error answer, and an
 error after it breaks the connection, so that a client never takes a part for the whole.
 
-Two facts about Granian that this relies on, both tested: a response whose last message never comes is cut off, with
-`content-length` and with chunks; and `send` to a client that left does not fail, so `receive` has to be watched.
+A fact about Granian that this relies on, and tests: a response whose last message never comes is cut off, with
+`content-length` and with chunks.
 """
 
 from __future__ import annotations
@@ -16,21 +16,26 @@ import inspect
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from functools import cache
+from typing import Any
 
 from xetway.errors import RequestError, StoreCorruptionError
-from xetway.http.access import Line
+from xetway.http.access import Line, write
 from xetway.http.access import logger as access_log
 from xetway.http.cors import Cors
+from xetway.http.delayed import Delayed
 from xetway.http.errors import as_xetway_error, describe, error_response
 from xetway.http.origins import check_host, check_origin
 from xetway.http.request import Receive, Request, Scope
 from xetway.http.response import AnyResponse, Piece, PieceReader, Response, StreamResponse
 from xetway.http.router import Router
+from xetway.http.sending import Send, Sending
 from xetway.http.threads import run, use_pool_for
+from xetway.http.tracing import Tracer
+from xetway.settings import Settings
 
-Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
+_is_coroutine = cache(inspect.iscoroutinefunction)
 
 MAX_HEADER_BYTES = 64 * 1024
 # What is still read of a refused body, so that the client sees the refusal and not a reset: a xorb's worth.
@@ -40,8 +45,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # A client that takes nothing for so long is cut off; it can resume. The time-out of clients' own reads is the same.
 SEND_IDLE_S = 300.0
 _NO_BODY = frozenset({204, 304})
-# Instead of a piece: the client has left.
-_LEFT: Piece = []
+_ALWAYS_TOLD = ((b"x-content-type-options", b"nosniff"), (b"server", b"xetway"))
 
 
 class _Outcome:
@@ -62,7 +66,8 @@ class Application:
 
     `local_only` says that just this machine reaches it, by address or as localhost; see `http.origins`.
     `on_damage` is told the name of each xorb that could not be read (blocking, in a worker thread).
-    All of `on_start` are called by `start`, beside each other, and of `on_stop` by `close`.
+    All of `on_start` are called by `start`, beside each other, and of `on_stop` by `close`. `on_change` makes another
+    router of changed settings. `tracer` begins the trace of each request.
     """
 
     def __init__(
@@ -75,6 +80,8 @@ class Application:
         on_damage: Callable[[str], None] | None = None,
         on_start: Iterable[Callable[[], Coroutine[Any, Any, None]]] = (),
         on_stop: Iterable[Callable[[], None]] = (),
+        on_change: Callable[[Settings], tuple[Router, Cors | None]] | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._router = router
         self._public_url = public_url
@@ -83,8 +90,11 @@ class Application:
         self._on_damage = on_damage
         self._on_start = tuple(on_start)
         self._on_stop = tuple(on_stop)
+        self._on_change = on_change
+        self._tracer = tracer
         self._active: set[asyncio.Task[Any]] = set()
         self._stopping = False
+        self._unsent = Delayed(SEND_IDLE_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection scope."""
@@ -107,6 +117,15 @@ class Application:
         async with asyncio.TaskGroup() as group:
             for begin in self._on_start:
                 group.create_task(begin())
+
+    def configure(self, settings: Settings) -> None:
+        """Answer the requests that come from now on by other settings, as far as that is possible while running.
+
+        Raises:
+            ConfigError: They cannot be used; then nothing changes.
+        """
+        if self._on_change is not None:
+            self._router, self._cors = self._on_change(settings)
 
     def abort(self) -> int:
         """Cut off the requests that are still being answered, whether or not somebody waits; returns how many."""
@@ -131,6 +150,8 @@ class Application:
         outcome = _Outcome()
         if self._cors is not None:
             send = self._cors.telling(request, send)
+        if self._tracer is not None:
+            request.trace = self._tracer(request)
         try:
             await self._exchange(request, send, outcome)
         except asyncio.CancelledError:
@@ -138,6 +159,8 @@ class Application:
             raise
         finally:
             _log(request, outcome, (time.perf_counter() - started) * 1000)
+            if request.trace is not None:
+                request.trace.end(request, outcome.status, failed=outcome.failure is not None)
             # Its traceback leads back here: what it holds of the body would stay until it is collected.
             outcome.failure = None
 
@@ -145,7 +168,8 @@ class Application:
         try:
             response = await self._respond(request)
             if isinstance(response, StreamResponse):
-                body = _pieces(response.pieces)
+                source = response.pieces
+                body = _read(source) if isinstance(source, PieceReader) else source
                 waits = request.method != "HEAD" and not response.at_once
                 first = await anext(body, []) if waits else []
                 await _settle(request)
@@ -183,24 +207,24 @@ class Application:
             return told
         handler, request.params = self._router.match(request.method, request.raw_path)
         use_pool_for(request.method)
-        if inspect.iscoroutinefunction(handler):
-            answer: AnyResponse = await handler(request)
+        if _is_coroutine(handler):
+            answer: AnyResponse = await handler(request)  # type: ignore[misc]
             return answer
         return await run(handler, request)  # type: ignore[arg-type]
 
     @staticmethod
     async def _whole(request: Request, response: Response, send: Send, outcome: _Outcome) -> None:
-        headers = response.headers
-        if response.status not in _NO_BODY and not any(name == "content-length" for name, _ in headers):
-            headers = [*headers, ("content-length", str(len(response.body)))]
+        length: int | None = len(response.body)
+        if response.status in _NO_BODY or (response.headers and "content-length" in dict(response.headers)):
+            length = None
         body = b"" if request.method == "HEAD" else response.body
         outcome.status = response.status
-        await send(_start(request, response.status, headers))
+        await send(_start(request, response, length))
         await send({"type": "http.response.body", "body": body, "more_body": False})
         outcome.sent_bytes = len(body)
 
-    @staticmethod
     async def _stream(
+        self,
         request: Request,
         response: StreamResponse,
         body: AsyncIterator[Piece],
@@ -208,11 +232,8 @@ class Application:
         send: Send,
         outcome: _Outcome,
     ) -> None:
-        headers = response.headers
-        if response.length is not None:
-            headers = [*headers, ("content-length", str(response.length))]
         outcome.status = response.status
-        await send(_start(request, response.status, headers))
+        await send(_start(request, response, response.length))
         if request.method == "HEAD":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
@@ -220,30 +241,13 @@ class Application:
             await send({"type": "http.response.body", "body": piece[0], "more_body": False})
             outcome.sent_bytes = response.length
             return
-        loop = asyncio.get_running_loop()
-        left = asyncio.create_task(request.client_leaves())
+        sending = Sending(request, send, response.length, self._unsent)
         try:
-            if response.at_once:
-                piece = await _next(response, left, body)
-            while piece:
-                async with asyncio.timeout(SEND_IDLE_S) as idle:
-                    for part in piece:
-                        await send({"type": "http.response.body", "body": part, "more_body": True})
-                        if left.done() and outcome.sent_bytes + len(part) != response.length:
-                            outcome.note = " client left"
-                            return
-                        outcome.sent_bytes += len(part)
-                        idle.reschedule(loop.time() + SEND_IDLE_S)
-                piece.clear()
-                piece = await _next(response, left, body)
-            if piece is _LEFT and outcome.sent_bytes != response.length:
-                outcome.note = " client left"
-                return
-            if response.length is not None and outcome.sent_bytes != response.length:
-                raise RuntimeError(f"{outcome.sent_bytes} bytes were produced instead of {response.length}")
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await sending.run(piece, body, is_slow=body is response.pieces)
         finally:
-            left.cancel()
+            outcome.sent_bytes = sending.sent_bytes
+            if sending.left:
+                outcome.note = " client left"
             await _close(body)
 
 
@@ -256,11 +260,9 @@ def _log(request: Request, outcome: _Outcome, duration_ms: float) -> None:
         level = logging.DEBUG
     if not access_log.isEnabledFor(level):
         return
-    access_log.log(
-        level,
-        Line(request, outcome.status, outcome.sent_bytes, duration_ms, outcome.note),
-        exc_info=outcome.failure if access_log.isEnabledFor(logging.DEBUG) else None,
-    )
+    line = Line(request, outcome.status, outcome.sent_bytes, duration_ms, outcome.note)
+    failure = outcome.failure if outcome.failure is not None and access_log.isEnabledFor(logging.DEBUG) else None
+    write(level, line, failure)
 
 
 def _failure(request: Request, error: BaseException, outcome: _Outcome) -> Response | None:
@@ -277,38 +279,10 @@ def _failure(request: Request, error: BaseException, outcome: _Outcome) -> Respo
     return (request.tell or error_response)(told)
 
 
-async def _pieces(source: PieceReader | AsyncIterator[Piece]) -> AsyncIterator[Piece]:
-    """Pull the next piece only when asked; a blocking source is read in a worker thread."""
-    if isinstance(source, PieceReader):
-        while piece := await run(source.read_parts):
-            yield piece
-        return
-    try:
-        async for piece in source:
-            yield piece
-    finally:
-        await _close(source)
-
-
-async def _next(response: StreamResponse, left: asyncio.Task[None], body: AsyncIterator[Piece]) -> Piece:
-    """Pull the next piece; `_LEFT` if the client leaves first, and then nobody waits for the piece any more.
-
-    That is for pieces that come from elsewhere, and may take long. One from the disk is not worth a task of its own.
-    """
-    if isinstance(response.pieces, PieceReader):
-        return await anext(body, [])
-
-    async def pull() -> Piece:
-        return await anext(body, [])
-
-    piece = asyncio.create_task(pull())
-    try:
-        await asyncio.wait({piece, left}, return_when=asyncio.FIRST_COMPLETED)
-        return piece.result() if piece.done() else _LEFT
-    finally:
-        if not piece.done():
-            piece.cancel()
-            await asyncio.wait({piece})
+async def _read(source: PieceReader) -> AsyncIterator[Piece]:
+    """Pull the next piece only when asked, in a worker thread."""
+    while piece := await run(source.read_parts):
+        yield piece
 
 
 async def _close(source: AsyncIterator[Piece]) -> None:
@@ -323,18 +297,14 @@ async def _settle(request: Request) -> None:
         await request.drain(_DRAIN_BYTES, _DRAIN_S)
 
 
-def _start(request: Request, status: int, headers: list[tuple[str, str]]) -> dict[str, Any]:
-    named = [
-        *headers,
-        ("x-request-id", request.request_id),
-        ("x-content-type-options", "nosniff"),
-        ("server", "xetway"),
-    ]
-    return {
-        "type": "http.response.start",
-        "status": status,
-        "headers": [(name.encode("latin-1"), _header_value(value)) for name, value in named],
-    }
+def _start(request: Request, response: AnyResponse, length: int | None) -> dict[str, Any]:
+    headers = [(name.encode("latin-1"), _header_value(value)) for name, value in response.headers]
+    headers += response.raw_headers
+    if length is not None:
+        headers.append((b"content-length", b"%d" % length))
+    headers.append((b"x-request-id", request.request_id.encode()))
+    headers += _ALWAYS_TOLD
+    return {"type": "http.response.start", "status": response.status, "headers": headers}
 
 
 def _header_value(value: str) -> bytes:

@@ -12,16 +12,15 @@ Source: https://fetch.spec.whatwg.org/#http-cors-protocol.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Iterable
+from typing import Any
 
 from xetway.errors import XetwayError
 from xetway.http.origins import check_origin
 from xetway.http.request import Request
 from xetway.http.response import Response, empty
 from xetway.http.router import Route, Router
-
-Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
+from xetway.http.sending import Send
 
 ANY = "*"
 METHODS = "GET, HEAD, POST"

@@ -87,7 +87,9 @@ def log_path(request: Request) -> str:
 
 def printable(text: str) -> str:
     """What somebody else wrote, so that it breaks no line."""
-    return _UNPRINTABLE.sub("?", text)[:_MAX_LOGGED_CHARS]
+    if not (text.isascii() and text.isprintable()):
+        text = _UNPRINTABLE.sub("?", text)
+    return text[:_MAX_LOGGED_CHARS]
 
 
 def _one_line(text: str) -> str:

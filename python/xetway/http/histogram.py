@@ -26,7 +26,7 @@ class Metric(msgspec.Struct, frozen=True):
     def sample(self, value: float, *values: str) -> Sample:
         """Make its sample for these values of its labels."""
         labels = tuple(zip(self.labels, values, strict=True))
-        return Sample(self.name, value, self.kind, self.help, labels, self.over_workers)
+        return Sample(self.name, float(value), self.kind, self.help, labels, self.over_workers)
 
     def histogram(self, bounds: Sequence[float], counts: Iterable[int], total: float, *values: str) -> Iterator[Sample]:
         """Make the samples of a histogram; `counts` are those of each bucket alone, the last is beyond all bounds."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 
 from xetway.errors import RequestError
 from xetway.http.request import Request
@@ -32,7 +33,8 @@ def check_host(request: Request) -> None:
         RequestError: `foreign_host` (421), or `bad_host`.
     """
     # Every browser sends a Host; what sends none is an old or simple tool.
-    if request.header("host") is not None and not _is_local(request.host):
+    host = request.header("host")
+    if host is not None and not _is_local(host) and not _is_local(request.host):
         raise RequestError(
             "this server answers only to localhost and IP addresses; give it --public-url to serve it under a name",
             code="foreign_host",
@@ -54,6 +56,7 @@ def check_origin(request: Request) -> None:
         raise RequestError("pages of other origins may change nothing here", code="cross_origin", status=403)
 
 
+@lru_cache(256)
 def _is_local(host: str) -> bool:
     name = _PORT.sub("", host).lower()
     if name == "localhost" or name.endswith(".localhost"):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import re
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import chain
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
@@ -18,6 +19,7 @@ import msgspec
 
 from xetway.errors import RequestError, XetwayError
 from xetway.http.response import Response
+from xetway.http.tracing import Trace
 
 T = TypeVar("T")
 Scope: TypeAlias = dict[str, Any]
@@ -25,13 +27,14 @@ Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 
 MAX_JSON_BYTES = 8 * 1024 * 1024
 PIECE_BYTES = 1024 * 1024
-_READ_PIECE_BYTES = 64 * 1024
 # A client that sends nothing for so long, in the middle of a body, is given up.
 BODY_IDLE_S = 120.0
 MAX_QUERY_FIELDS = 200
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Of names that are no secrets; asking the system for each would cost a switch between threads.
+_ids = random.Random()  # noqa: S311
 
 
 class _Bodies:
@@ -56,8 +59,10 @@ class Request:
     """An HTTP request. `params` is filled by the router, the rest comes from the ASGI scope."""
 
     __slots__ = (
+        "_announced_bytes",
         "_body_idle_s",
         "_body_started",
+        "_first_headers",
         "_headers",
         "_kept_body",
         "_public_url",
@@ -74,6 +79,7 @@ class Request:
         "raw_path",
         "request_id",
         "tell",
+        "trace",
     )
 
     def __init__(
@@ -88,9 +94,13 @@ class Request:
         self._receive = receive
         self._public_url = public_url
         self._body_idle_s = body_idle_s
+        raw_headers: list[tuple[bytes, bytes]] = scope["headers"]
+        # Names are in lower case already. Of repeated ones the first.
+        self._first_headers = dict(reversed(raw_headers))
         self._headers: dict[str, str] | None = None
         self._query: dict[str, list[str]] | None = None
         self._body_started = False
+        self._announced_bytes: int | None = None
         self._received_bytes = 0
         self._kept_body: bytes | None = None
         # Whether a body that was read whole may be read again, by another handler of the same request.
@@ -103,10 +113,12 @@ class Request:
         self.params: dict[str, str] = {}
         # What its line in the log tells beside what every line does; nothing secret.
         self.notes: dict[str, Any] = {}
+        # Who follows it over several servers.
+        self.trace: Trace | None = None
         client = scope.get("client")
-        self.client: str = str(client[0]) if client else "-"
-        given = self.header("x-request-id") or ""
-        self.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        self.client: str = client[0] if client else "-"
+        given = self.header("x-request-id")
+        self.request_id = given if given and _REQUEST_ID.fullmatch(given) else f"{_ids.getrandbits(64):016x}"
 
     @property
     def headers(self) -> dict[str, str]:
@@ -114,14 +126,15 @@ class Request:
         if self._headers is None:
             self._headers = {}
             for raw_name, raw_value in self._scope["headers"]:
-                name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+                name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
                 self._headers[name] = f"{self._headers[name]}, {value}" if name in self._headers else value
         return self._headers
 
     @property
     def header_bytes(self) -> int:
         """The size of all headers as they came."""
-        return sum(len(name) + len(value) + 4 for name, value in self._scope["headers"])
+        headers = self.raw_headers
+        return len(b"".join(chain.from_iterable(headers))) + 4 * len(headers)
 
     @property
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
@@ -131,11 +144,7 @@ class Request:
 
     def raw_header(self, name: bytes) -> bytes | None:
         """Look one header up as it came; `name` in lower case. The first, if there are several."""
-        for known, value in self._scope["headers"]:
-            if known == name:
-                found: bytes = value
-                return found
-        return None
+        return self._first_headers.get(name)
 
     @property
     def raw_query(self) -> bytes:
@@ -145,7 +154,10 @@ class Request:
 
     def header(self, name: str) -> str | None:
         """Look a header up; `name` in lower case."""
-        return self.headers.get(name)
+        value = self._first_headers.get(name.encode())
+        if value is None:
+            return None
+        return value.decode("latin-1") if len(self._first_headers) == len(self.raw_headers) else self.headers[name]
 
     @property
     def query(self) -> dict[str, list[str]]:
@@ -223,21 +235,12 @@ class Request:
             RequestError: `body_too_large` (413) past `limit_bytes`; `truncated_body` (400) if the client
                 leaves before the body is complete, or sends less than it announced.
         """
-        announced = self.content_length
-        if announced is not None and announced > limit_bytes:
-            raise _too_large(limit_bytes)
-        if self._body_started:
-            raise RuntimeError("the body was read already")
-        self._body_started = True
+        self._begin(limit_bytes)
         held: list[bytes] = []
         held_bytes = 0
-        more = True
-        while more:
-            data, more = await self._next()
-            if self._received_bytes > limit_bytes:
-                raise _too_large(limit_bytes)
-            if not more:
-                self._check_complete(announced)
+        while not self.ended:
+            data = await self._next()
+            self._check(limit_bytes)
             if held_bytes + len(data) < piece_bytes:
                 held.append(data)
                 held_bytes += len(data)
@@ -259,19 +262,23 @@ class Request:
         """
         if self._kept_body is not None:
             return self._kept_body
-        parts: list[bytes] = []
-        held_bytes = 0
+        self._begin(limit_bytes)
+        body = b""
+        held = bytearray()
         try:
-            async for piece in self.pieces(limit_bytes, _READ_PIECE_BYTES):
-                parts.append(piece)
-                held_bytes += len(piece)
-                _bodies.add(len(piece))
-            body = b"".join(parts)
-            if self.keeps_body:
-                self._kept_body = body
-            return body
+            while not self.ended:
+                body = await self._next()
+                _bodies.add(len(body))
+                self._check(limit_bytes)
+                if held or not self.ended:
+                    held += body
         finally:
-            _bodies.add(-held_bytes)
+            _bodies.add(-self._received_bytes)
+        if held:
+            body = bytes(held)
+        if self.keeps_body:
+            self._kept_body = body
+        return body
 
     async def json(self, type: type[T], limit_bytes: int = MAX_JSON_BYTES) -> T:  # noqa: A002
         """Decode the body as JSON of the given (msgspec) type.
@@ -295,9 +302,8 @@ class Request:
         limit_bytes += self._received_bytes
         with contextlib.suppress(TimeoutError, RequestError):
             async with asyncio.timeout(limit_s):
-                more = True
-                while more and self._received_bytes <= limit_bytes:
-                    _, more = await self._next()
+                while self._received_bytes <= limit_bytes and not self.ended:
+                    await self._next()
 
     async def client_leaves(self) -> None:
         """Wait until the client closes the connection; for a request whose body was read."""
@@ -308,10 +314,10 @@ class Request:
     def has_body(self) -> bool:
         """Whether the client announced a body that is not read to its end."""
         return not self.ended and (
-            "transfer-encoding" in self.headers or self.headers.get("content-length", "0") != "0"
+            b"transfer-encoding" in self._first_headers or (self.header("content-length") or "0") != "0"
         )
 
-    async def _next(self) -> tuple[bytes, bool]:
+    async def _next(self) -> bytes:
         try:
             async with asyncio.timeout(self._body_idle_s):
                 message = await self._receive()
@@ -328,15 +334,25 @@ class Request:
                 code="truncated_body",
             )
         data: bytes = message.get("body", b"")
-        more: bool = message.get("more_body", False)
         self._received_bytes += len(data)
-        self.ended = not more
-        return data, more
+        # Granian says that it was the last of it one message later, which costs as much as the body.
+        self.ended = not message.get("more_body", False) or self._received_bytes == self._announced_bytes
+        return data
 
-    def _check_complete(self, announced: int | None) -> None:
-        if announced is not None and self._received_bytes != announced:
+    def _begin(self, limit_bytes: int) -> None:
+        if self._body_started:
+            raise RuntimeError("the body was read already")
+        self._announced_bytes = self.content_length
+        if self._announced_bytes is not None and self._announced_bytes > limit_bytes:
+            raise _too_large(limit_bytes)
+        self._body_started = True
+
+    def _check(self, limit_bytes: int) -> None:
+        if self._received_bytes > limit_bytes:
+            raise _too_large(limit_bytes)
+        if self.ended and self._announced_bytes not in {None, self._received_bytes}:
             raise RequestError(
-                f"the body ended after {self._received_bytes} bytes, Content-Length says {announced}",
+                f"the body ended after {self._received_bytes} bytes, Content-Length says {self._announced_bytes}",
                 code="truncated_body",
             )
 

@@ -8,6 +8,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import msgspec
 
 Headers: TypeAlias = Iterable[tuple[str, str]]
+# As they are sent; what is in them was checked where they come from.
+RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 # Some of a body, in parts that are sent one by one. What a client does not take stays in memory, up to some parts.
 Piece: TypeAlias = list[bytes]
 PART_BYTES = 64 * 1024
@@ -32,14 +34,18 @@ def parts_of(data: bytes) -> Piece:
 class Response:
     """A status, headers (names in lower case) and a whole body.
 
-    `content-length` is added by the application unless it is there already (HEAD answers without a body).
+    `content-length` is added by the application unless it is there already (HEAD answers without a body), but never
+    among `raw_headers`.
     """
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "headers", "raw_headers", "status")
 
-    def __init__(self, status: int, headers: Headers = (), body: bytes = b"") -> None:
+    def __init__(
+        self, status: int, headers: Headers = (), body: bytes = b"", *, raw_headers: RawHeaders | None = None
+    ) -> None:
         self.status = status
         self.headers = list(headers)
+        self.raw_headers = raw_headers or []
         self.body = body
 
 
@@ -51,7 +57,7 @@ class StreamResponse:
     the first piece, so that an error before that is an ordinary answer, or if `at_once` without waiting.
     """
 
-    __slots__ = ("at_once", "headers", "length", "pieces", "status")
+    __slots__ = ("at_once", "headers", "length", "pieces", "raw_headers", "status")
 
     def __init__(
         self,
@@ -61,9 +67,11 @@ class StreamResponse:
         pieces: PieceReader | AsyncIterator[Piece],
         *,
         at_once: bool = False,
+        raw_headers: RawHeaders | None = None,
     ) -> None:
         self.status = status
         self.headers = list(headers)
+        self.raw_headers = raw_headers or []
         self.length = length
         self.pieces = pieces
         self.at_once = at_once

@@ -49,6 +49,8 @@ class Router:
 
     def __init__(self, routes: Iterable[Route] = ()) -> None:
         self._root = _Node()
+        # Those without parameters, by their path as it comes: they go before all others.
+        self._plain: dict[tuple[str, bytes], Handler] = {}
         for methods, pattern, handler in routes:
             self.add(methods, pattern, handler)
 
@@ -58,6 +60,15 @@ class Router:
         Raises:
             ValueError: The pattern is malformed, or has a handler for one of the methods already.
         """
+        node, names = self._place(pattern)
+        for method in methods.split("|"):
+            if method in node.handlers:
+                raise ValueError(f"{method} {pattern} has a handler already")
+            node.handlers[method] = (handler, names)
+            if not names:
+                self._plain[method, pattern.encode()] = handler
+
+    def _place(self, pattern: str) -> tuple[_Node, tuple[str, ...]]:
         if not pattern.startswith("/"):
             raise ValueError(f"pattern {pattern!r} does not begin with a slash")
         segments = pattern[1:].split("/") if pattern != "/" else []
@@ -79,10 +90,7 @@ class Router:
                 node = _affixed(node, before, after)
             else:
                 node.parameter = node = node.parameter or _Node()
-        for method in methods.split("|"):
-            if method in node.handlers:
-                raise ValueError(f"{method} {pattern} has a handler already")
-            node.handlers[method] = (handler, tuple(names))
+        return node, tuple(names)
 
     def match(self, method: str, raw_path: bytes) -> tuple[Handler, dict[str, str]]:
         """Find the handler and the decoded parameters.
@@ -91,6 +99,9 @@ class Router:
             RequestError: `bad_path`, or `method_not_allowed` (405, with `allow`).
             NotFoundError: No such route, or a CAS route without this method.
         """
+        plain = self._plain.get((method, raw_path))
+        if plain is not None:
+            return plain, {}
         segments = split_path(raw_path)
         allowed: set[str] = set()
         for node, values in _walk(self._root, segments, 0, ()):
@@ -152,6 +163,8 @@ def split_path(raw_path: bytes) -> list[str]:
 
 def decode_segment(raw: bytes) -> str:
     """Decode one segment and refuse what is no name of anything."""
+    if raw.isalnum() and len(raw) <= MAX_SEGMENT_BYTES:
+        return raw.decode("ascii")
     if b"%" in raw:
         if _BAD_PERCENT.search(raw):
             raise _bad_path("a percent sign is not followed by two hex digits")

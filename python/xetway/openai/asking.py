@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from xetway.errors import TransportError
+from xetway.http.tracing import Attempt
 from xetway.policy.queue import Lease as Slot
 from xetway.policy.queue import Queue
 from xetway.ports import Answer, Lease, Question, Runtime, Target
@@ -29,10 +32,11 @@ class Watcher(Protocol):
 class Held:
     """An answer and what it holds."""
 
-    __slots__ = ("_answer", "_release", "body", "headers", "status")
+    __slots__ = ("_answer", "_attempt", "_release", "body", "headers", "status")
 
-    def __init__(self, answer: Answer, release: Callable[[], None]) -> None:
+    def __init__(self, answer: Answer, release: Callable[[], None], attempt: Attempt | None = None) -> None:
         self._answer = answer
+        self._attempt = attempt
         self.status = answer.status
         self.headers = answer.headers
         self.body = answer.body
@@ -47,6 +51,10 @@ class Held:
         """Return what has come since; see `ports.Answer`."""
         try:
             piece = await self._answer.read()
+        except TransportError as error:
+            self._answer.close()
+            self._let_go(error.code)
+            raise
         except BaseException:
             self.close()
             raise
@@ -59,10 +67,12 @@ class Held:
         self._answer.close()
         self._let_go()
 
-    def _let_go(self) -> None:
+    def _let_go(self, error: str | None = None) -> None:
         release, self._release = self._release, None
         if release is not None:
             release()
+            if self._attempt is not None:
+                self._attempt.end(self.status, error)
 
 
 class Asker:
@@ -91,30 +101,45 @@ class Asker:
             slot.release()
             raise
         try:
-            answer = await self._try_all(question, lease)
+            answer, attempt = await self._try_all(question, lease)
         except BaseException:
             _release(slot, lease)
             raise
-        return Held(answer, lambda: _release(slot, lease))
+        return Held(answer, lambda: _release(slot, lease), attempt)
 
-    async def _try_all(self, question: Question, lease: Lease) -> Answer:
+    async def _try_all(self, question: Question, lease: Lease) -> tuple[Answer, Attempt | None]:
         tries = len(lease.targets)
         if question.model.retries is not None:
             tries = min(tries, question.model.retries + 1)
         for left, target in zip(range(tries - 1, -1, -1), lease.targets, strict=False):
             question.notes["upstream"] = target.name
+            attempt, asked = _begin(question, target)
             try:
-                answer = await target.send(question)
+                answer = await target.send(asked)
             except TransportError as error:
+                if attempt is not None:
+                    attempt.end(0, error.code)
                 self._watcher.tried(question.model, target, 0, error)
                 if not left or not error.retryable:
                     raise
                 continue
             self._watcher.tried(question.model, target, answer.status, None)
             if not left or answer.status not in _TRY_ANOTHER:
-                return answer
+                return answer, attempt
             answer.close()
+            if attempt is not None:
+                attempt.end(answer.status)
         raise AssertionError("a lease has a target")
+
+
+def _begin(question: Question, target: Target) -> tuple[Attempt | None, Question]:
+    """Have the upstream told which request it works for, if somebody follows them."""
+    if question.trace is None:
+        return None, question
+    attempt = question.trace.attempt(question.model.name, target.name)
+    headers = [pair for pair in question.headers if pair[0] != b"traceparent"]
+    headers.append((b"traceparent", attempt.traceparent))
+    return attempt, msgspec.structs.replace(question, headers=headers)
 
 
 def _release(slot: Slot, lease: Lease) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
-import mmap
 import os
 from asyncio import Future
 from collections.abc import Iterable, Mapping
+from functools import partial
 from itertools import chain
 from operator import attrgetter
 
 from xetway import ports
-from xetway._native import Answer, Forwarder, SharedTable
+from xetway._native import Answer, Forwarder
 from xetway._native import Upstream as Connections
 from xetway.db import Database
 from xetway.engines.health import HealthChecks
@@ -29,71 +30,118 @@ from xetway.openai.catalog import Catalog
 from xetway.openai.gateway import Gateway
 from xetway.openai.meter import Meter
 from xetway.openai.routes import Routes
-from xetway.policy import admin
+from xetway.policy import admin, queue_totals, shares
+from xetway.policy.batching import Stats as BatchStats
 from xetway.policy.breaker import Breaker
 from xetway.policy.cache import AnswerCache
+from xetway.policy.cache import Stats as CacheStats
 from xetway.policy.key_store import KeyStore
 from xetway.policy.keys import Keys
 from xetway.policy.limits import Limiter
 from xetway.policy.queue import Queue
+from xetway.policy.queue_totals import QueueTotals
+from xetway.policy.rows import Rows
 from xetway.policy.storage import MemoryStorage
 from xetway.ports import RawHeaders
 from xetway.settings import gateway as settings
+from xetway.siblings import Siblings, Total
 
 # Settings that are known and do nothing yet: who sets one must not believe that it holds.
 _UNBUILT = (
     "tls",
     "cache.url",
-    "telemetry.otlp_endpoint",
     "http.max_header_bytes",
     "http.max_connections",
     "http.body_timeout",
     "http.drain",
 )
-_TABLE = {"workers": 1, "buckets": 65_536, "gates": 4096}
 # Usage is read in answers as they pass, so they must not be compressed.
 _PLAIN = (b"accept-encoding", b"identity")
 
 
 class GatewayParts:
-    """What a server needs of a gateway: routes, numbers, what runs beside the requests, and the end."""
+    """What a server needs of a gateway: routes, numbers, what runs beside the requests, and the end.
 
-    def __init__(self, options: settings.Gateway, db: Database, environment: Mapping[str, str] = os.environ) -> None:
-        _refuse_unbuilt(options)
-        self.keys = Keys(options.auth, KeyStore(db), environment)
-        self._meter = Meter(model.name for model in options.models)
-        catalog = Catalog(options.models)
-        line = options.queue if options.queue.enabled else settings.Queue()
-        queue = Queue(line, keep=frozenset(model.name for model in options.models))
-        dial = Dialer(options.http)
-        runtime = RemoteRuntime(options.models, dial, lambda: Breaker(options.breaker), environment)
-        memory = mmap.mmap(-1, SharedTable.size(**_TABLE))
-        limiter: ports.Limiter = (local := Limiter(options.limits, SharedTable(memory, **_TABLE)))
+    Some of it lasts, and some is made anew when the settings change; requests under way keep what they began with.
+    """
+
+    def __init__(
+        self,
+        options: settings.Gateway,
+        db: Database,
+        siblings: Siblings,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._siblings = siblings
+        self._environment = environment
+        self.keys = Keys(settings.Auth(), KeyStore(db), environment)
+        self._meter = Meter(())
+        self._queue = Queue(settings.Queue())
+        self._rows = Rows(siblings.table, siblings.first_word, siblings.words)
+        self._local = Limiter(options.limits, siblings.table, siblings.number)
+        self._limiter: ports.Limiter = self._local
         if options.limits.url is not None:
             from xetway.policy.limits_valkey import ValkeyLimiter, connect  # noqa: PLC0415  (an extra of the package)
 
-            limiter = ValkeyLimiter(connect(options.limits.url), local, place_s=options.http.timeout + 1)
-        storage = MemoryStorage(options.cache.max_bytes)
-        cache = AnswerCache(options.cache, storage)
-        self._gateway = gateway = Gateway(
-            options, catalog, Asker(runtime, queue, self._meter), self.keys, limiter, cache, self._meter
+            self._limiter = ValkeyLimiter(connect(options.limits.url), self._local, place_s=options.http.timeout + 1)
+        self._storage = MemoryStorage(options.cache.max_bytes)
+        self._cache_stats = CacheStats()
+        self._batch_stats = BatchStats()
+        self._changed = asyncio.Event()
+        self._catalog = Catalog(())
+        self._runtime = RemoteRuntime((), Dialer(options.http), partial(self._breaker, options.breaker))
+        self._queue_totals = Total(
+            siblings,
+            "queue",
+            lambda: queue_totals.of_queue(self._queue),
+            QueueTotals,
+            queue_totals.added,
+            queue_totals.past,
         )
-        self._routes = Routes(gateway, catalog, runtime.targets, queue)
+        siblings.on("keys", partial(asyncio.to_thread, self.keys.look))
+        siblings.on_release(self._release)
+        self.configure(options)
+
+    def configure(self, options: settings.Gateway) -> None:
+        """Take on settings; those that do not change while a server runs have to be as before.
+
+        Raises:
+            ConfigError: Something cannot be used; then nothing changes.
+        """
+        _refuse_unbuilt(options)
+        options = shares.of_worker(options, self._siblings.number, self._siblings.count)
+        catalog = Catalog(options.models, created=self._catalog.created)
+        dial = Dialer(options.http)
+        runtime = RemoteRuntime(options.models, dial, partial(self._breaker, options.breaker), self._environment)
+        self.keys.configure(options.auth)
+        runtime.follow(self._runtime)
+        self._catalog, self._runtime = catalog, runtime
+        self._meter.know(model.name for model in options.models)
+        line = options.queue if options.queue.enabled else settings.Queue()
+        self._queue.configure(line, keep=frozenset(model.name for model in options.models))
+        self._local.configure(options.limits)
+        cache = AnswerCache(options.cache, self._storage)
+        cache.stats = self._cache_stats
+        asker = Asker(runtime, self._queue, self._meter)
+        self._gateway = gateway = Gateway(options, catalog, asker, self.keys, self._limiter, cache, self._meter)
+        self._routes = Routes(gateway, catalog, runtime.targets, self._queue_totals)
         self._health = HealthChecks(runtime.targets, dial)
         self._sources: list[Source] = [
             lambda: metrics.of_requests(self._meter),
             lambda: metrics.of_upstreams(runtime.targets),
-            lambda: metrics.of_queue(queue),
+            lambda: metrics.of_queue(self._queue),
         ]
         if options.cache.enabled:
-            self._sources.append(lambda: metrics.of_cache(cache, storage))
+            self._sources.append(lambda: metrics.of_cache(cache, self._storage))
         if (batcher := gateway.batcher) is not None:
+            batcher.stats = self._batch_stats
             self._sources.append(lambda: metrics.of_batches(batcher))
+        self._changed.set()
 
     def routes(self) -> Iterable[Route]:
-        """All its routes."""
+        """All its routes, as the settings are now."""
         yield from self._routes.routes()
-        for methods, pattern, handler in admin.routes(self.keys):
+        for methods, pattern, handler in admin.routes(self.keys, tell=partial(self._siblings.ask, "keys")):
             yield methods, pattern, self._telling(handler)
 
     def samples(self) -> Iterable[Sample]:
@@ -133,11 +181,27 @@ class GatewayParts:
     async def start(self) -> None:
         """Do what is to be done beside the requests, until cancelled."""
         self.keys.start()
-        await self._health.run()
+        while True:
+            self._changed.clear()
+            async with asyncio.TaskGroup() as group:
+                checking = group.create_task(self._health.run())
+                await self._changed.wait()
+                checking.cancel()
 
     def close(self) -> None:
         """Let go of what outlives requests."""
         self.keys.close()
+
+    def _breaker(
+        self, options: settings.Breaker, model: settings.Model, upstream: settings.Upstream, name: str
+    ) -> Breaker:
+        row = self._rows.find(f"breaker {model.name} {upstream.url} {name}")
+        return Breaker(options, row=row, worker=self._siblings.number)
+
+    def _release(self, worker: int) -> None:
+        for targets in self._runtime.targets.values():
+            for target in targets:
+                target.breaker.release(worker)
 
 
 def _refuse_unbuilt(options: settings.Gateway) -> None:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from msgspec import UNSET
 
 from xetway.errors import ForbiddenError, RequestError, TransportError, XetwayError
 from xetway.http.cors import FOR_PAGES, OF_PAGES
+from xetway.http.delayed import Delayed
 from xetway.http.request import Request
 from xetway.http.response import AnyResponse, Piece, Response, StreamResponse
+from xetway.http.sending import Watch
 from xetway.openai import body as bodies
 from xetway.openai import errors, forms
 from xetway.openai.asking import Asker
-from xetway.openai.usage import Usage, of_body, of_stream
+from xetway.openai.usage import TAIL_BYTES, Usage, of_body, of_stream
 from xetway.policy import cacheable
 from xetway.policy.batching import Batcher
 from xetway.policy.cache import BYPASS, MISS, AnswerCache
@@ -39,8 +41,7 @@ _EMBEDDINGS = b"/embeddings"
 # Headers that an upstream may answer by.
 _VARY = ("accept", "openai-beta", "openai-organization", "openai-project")
 # What this server says of itself in every answer.
-_OWN_HEADERS = FOR_PAGES | {b"x-request-id", b"server", b"x-content-type-options", b"date"}
-_TAIL_BYTES = 4096
+_OWN_HEADERS = FOR_PAGES | {b"x-request-id", b"server", b"x-content-type-options", b"date", b"content-length"}
 _JSON = (b"content-type", b"application/json")
 # The upstream reads what was read here as the same.
 _REPLACED = OF_PAGES | {b"x-request-id"}
@@ -105,6 +106,7 @@ class Gateway:
         self._cache = cache
         self._meter = meter
         self._clock = clock
+        self._leaving = Delayed(WATCH_AFTER_S)
         self.batcher = Batcher(options.batching, self._ask_batch) if options.batching.enabled else None
 
     @property
@@ -139,11 +141,12 @@ class Gateway:
     async def infer(self, request: Request) -> AnyResponse:
         """Answer a request whose body names a model."""
         caller = self.admit(request)
-        if (request.header("content-encoding") or "identity").lower() != "identity":
+        if (request.raw_header(b"content-encoding") or b"identity").lower() != b"identity":
             raise RequestError("the body must not be compressed", code="unsupported_encoding", status=415)
         body = await request.read(self._options.http.max_body_bytes)
-        is_form = (request.header("content-type") or "").startswith("multipart/")
-        head = forms.read(body, request.header("content-type") or "") if is_form else bodies.read(body)
+        content_type = request.header("content-type") or ""
+        is_form = content_type.startswith("multipart/")
+        head = forms.read(body, content_type) if is_form else bodies.read(body)
         model = self._catalog.find(head.model)
         request.notes["model"] = model.name
         if not caller.may_use(model.name):
@@ -158,14 +161,35 @@ class Gateway:
         headers.append((b"x-request-id", request.request_id.encode()))
         if not is_form:
             headers.append(_JSON)
-        question = Question(model, request.method, path, headers, body, not is_form, caller.priority, request.notes)
+        question = Question(
+            model, request.method, path, headers, body, not is_form, caller.priority, request.notes, request.trace
+        )
         exchange = _Exchange(self._meter, model.name, grant, request.notes)
         try:
-            return await _unless_gone(request, self._answer(request, caller, question, exchange))
+            return await self._unless_gone(request, self._answer(request, caller, question, exchange))
         except XetwayError as error:
             # Nobody has worked for it, unless its client left.
             exchange.end(error.status, tokens=None if error.status == 499 else 0)
             raise
+
+    async def _unless_gone(self, request: Request, work: Coroutine[object, object, T]) -> T:
+        """Wait for `work`; cancel it when the client leaves.
+
+        Raises:
+            RequestError: `client_closed`, which nobody reads.
+        """
+        watch = Watch(request)
+        watch.waits = True
+        self._leaving.add(watch, watch.begin)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if watch.caught():
+                raise RequestError("the client left", code="client_closed", status=499) from None
+            raise
+        finally:
+            self._leaving.drop(watch)
+            watch.end()
 
     async def _answer(self, request: Request, caller: Caller, question: Question, exchange: _Exchange) -> AnyResponse:
         plan = None
@@ -177,7 +201,7 @@ class Gateway:
             request.notes["cache"] = "hit" if isinstance(outcome, Kept) else "bypass" if outcome is None else "miss"
             if isinstance(outcome, Kept):
                 exchange.end(200, tokens=0)
-                return Response(200, _texts([*outcome.headers(), *exchange.limit_headers()]), outcome.body)
+                return Response(200, body=outcome.body, raw_headers=[*outcome.headers(), *exchange.limit_headers()])
             marked = BYPASS if outcome is None else MISS
             if plan is not None and outcome is not None:
                 answer = await self._cache.fetch(plan, outcome, lambda: self._ask(caller, question))
@@ -230,20 +254,22 @@ class _Exchange:
 
     def relay(self, answer: Answer, marked: tuple[bytes, bytes] | None) -> AnyResponse:
         """Pass an answer on; the head of a stream without waiting for its body."""
-        headers = [pair for pair in answer.headers if pair[0] not in _OWN_HEADERS]
+        given = answer.headers
+        headers = [pair for pair in given if pair[0] not in _OWN_HEADERS]
         headers += self.limit_headers()
         if marked is not None:
             headers.append(marked)
         if answer.body is not None:
             self._note_first()
-            self.end(answer.status, of_body(answer.body))
-            return Response(answer.status, _texts(headers), answer.body)
-        length = next((int(value) for name, value in headers if name == b"content-length"), None)
-        headers = [pair for pair in headers if pair[0] != b"content-length"]
-        return StreamResponse(answer.status, _texts(headers), length, self._pieces(answer), at_once=True)
+            usage = of_stream(answer.body[-TAIL_BYTES:]) if _is_events(answer) else of_body(answer.body)
+            self.end(answer.status, usage)
+            return Response(answer.status, body=answer.body, raw_headers=headers)
+        length = next((int(value) for name, value in given if name == b"content-length"), None)
+        pieces = self._pieces(answer, length)
+        return StreamResponse(answer.status, (), length, pieces, at_once=True, raw_headers=headers)
 
-    async def _pieces(self, answer: Answer) -> AsyncIterator[Piece]:
-        is_events = any(name == b"content-type" and b"event-stream" in value for name, value in answer.headers)
+    async def _pieces(self, answer: Answer, left_bytes: int | None) -> AsyncIterator[Piece]:
+        is_events = _is_events(answer)
         pace = self._meter.pace(self._model) if is_events else None
         tail = b""
         status = 499
@@ -252,7 +278,10 @@ class _Exchange:
                 self._note_first()
                 if pace is not None:
                     pace.note(piece)
-                tail = (tail + piece)[-_TAIL_BYTES:]
+                tail = (tail + piece)[-TAIL_BYTES:]
+                if left_bytes is not None and not (left_bytes := left_bytes - len(piece)):
+                    # Who has all of it may go.
+                    status = answer.status
                 yield [piece]
             status = answer.status
         except TransportError as error:
@@ -283,41 +312,5 @@ class _Exchange:
         self._meter.ended(model, status, now - self._began, (self._first or now) - self._began, usage)
 
 
-def _texts(headers: RawHeaders) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
-
-
-async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
-    """Wait for `work`; cancel it when the client leaves.
-
-    Raises:
-        RequestError: `client_closed`, which nobody reads.
-    """
-    task = asyncio.current_task()
-    assert task is not None
-    watch: asyncio.Task[None] | None = None
-    gone = False
-
-    def leave(watched: asyncio.Task[None]) -> None:
-        nonlocal gone
-        if not watched.cancelled():
-            gone = True
-            task.cancel()
-
-    def begin() -> None:
-        nonlocal watch
-        watch = asyncio.create_task(request.client_leaves())
-        watch.add_done_callback(leave)
-
-    timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, begin)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if gone and task.uncancel() == 0:
-            raise RequestError("the client left", code="client_closed", status=499) from None
-        raise
-    finally:
-        timer.cancel()
-        if watch is not None:
-            watch.remove_done_callback(leave)
-            watch.cancel()
+def _is_events(answer: Answer) -> bool:
+    return any(name == b"content-type" and b"event-stream" in value for name, value in answer.headers)

@@ -59,11 +59,17 @@ class Meter:
     """Counts requests, tries at upstreams, and what is refused."""
 
     def __init__(self, models: Iterable[str]) -> None:
-        self.models = {name: OfModel() for name in models}
+        self.models: dict[str, OfModel] = {}
         # By model, upstream and outcome; by code; by kind of limit.
         self.tries: dict[tuple[str, str, str], int] = {}
         self.errors: dict[str, int] = {}
         self.limited: dict[str, int] = {}
+        self.know(models)
+
+    def know(self, models: Iterable[str]) -> None:
+        """Count for these models too. Others keep their numbers: requests to them may still be under way."""
+        for name in models:
+            self.models.setdefault(name, OfModel())
 
     def began(self, model: str) -> None:
         """Count a request that is within its limits."""

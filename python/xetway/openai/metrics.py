@@ -63,7 +63,9 @@ BREAKER = Metric(
     (*_OF_UPSTREAM, "state"),
     "max",
 )
-OPENINGS = Metric("xetway_breaker_openings_total", "counter", "Times that the circuit breaker opened.", _OF_UPSTREAM)
+OPENINGS = Metric(
+    "xetway_breaker_openings_total", "counter", "Times that the circuit breaker opened.", _OF_UPSTREAM, "max"
+)
 QUEUE_RUNNING = Metric("xetway_queue_running", "gauge", "Slots that are taken.", ("model",))
 QUEUE_WAITING = Metric("xetway_queue_waiting", "gauge", "Requests that wait for a slot.", ("model",))
 QUEUE_GRANTED = Metric("xetway_queue_granted_total", "counter", "Slots that were given.", ("model",))

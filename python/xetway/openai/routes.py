@@ -6,7 +6,7 @@ Any POST below /v1 that no other route has goes to the model that its body names
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from msgspec.structs import asdict
@@ -22,7 +22,8 @@ from xetway.openai.description import Description
 from xetway.openai.gateway import Gateway
 from xetway.openai.status import QueueStats, Readiness, Status, UpstreamStatus
 from xetway.policy.key_object import Done
-from xetway.policy.queue import Queue
+from xetway.policy.queue import ModelStats
+from xetway.policy.queue_totals import QueueTotals
 
 
 class Routes:
@@ -33,13 +34,13 @@ class Routes:
         gateway: Gateway,
         catalog: Catalog,
         targets: Mapping[str, Sequence[RemoteTarget]],
-        queue: Queue,
+        queue_totals: Callable[[], Awaitable[QueueTotals]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._gateway = gateway
         self._catalog = catalog
         self._targets = targets
-        self._queue = queue
+        self._queue_totals = queue_totals
         self._description = Description(gateway.auth)
         self._clock = clock
         self._started = clock()
@@ -48,6 +49,9 @@ class Routes:
         """List them."""
         yield "GET|HEAD", "/v1/models", self._models
         yield "GET|HEAD", "/v1/models/{model...}", self._model
+        # Found at once, unlike those of the last pattern.
+        for path in ("chat/completions", "completions", "embeddings", "responses"):
+            yield "POST", f"/v1/{path}", self._gateway.infer
         yield "POST", "/v1/{path...}", self._gateway.infer
         yield "GET|HEAD", "/health/live", self._live
         yield "GET|HEAD", "/health/ready", self._ready
@@ -97,7 +101,10 @@ class Routes:
 
     async def _queue_stats(self, request: Request) -> Response:
         self._gateway.admit(request, "admin")
-        return json_response(QueueStats(**asdict(self._queue.stats()), per_model=self._queue.model_stats()))
+        totals = await self._queue_totals()
+        together = totals.all
+        per_model = ModelStats(totals.models, together.current_size, together.total_queued, together.total_processed)
+        return json_response(QueueStats(**asdict(together), per_model=per_model))
 
     async def _reset(self, request: Request) -> Response:
         self._gateway.admit(request, "admin")

@@ -48,14 +48,16 @@ class _Body(Struct):
 _BODY = msgspec.json.Decoder(_Body)
 _USAGE = msgspec.json.Decoder(Usage)
 _NAME = b'"usage":'
+# How much of the end of a stream its usage is looked for in.
+TAIL_BYTES = 4096
 
 
 def of_body(body: bytes) -> Usage | None:
-    """Read the usage of a whole answer."""
+    """Read the usage of a whole answer: JSON, or all events of a stream that came at once."""
     try:
         return _BODY.decode(body).usage
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        return of_stream(body[-TAIL_BYTES:])
 
 
 def of_stream(tail: bytes) -> Usage | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
@@ -41,18 +41,25 @@ class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     expires_in: Positive | None = None
 
 
-def routes(keys: Keys, now: Callable[[], float] = time.time) -> Iterable[Route]:
-    """The routes of this module."""
-    admin = _Admin(keys, now)
+async def _to_nobody() -> None:
+    """Tell no other process."""
+
+
+def routes(
+    keys: Keys, now: Callable[[], float] = time.time, tell: Callable[[], Awaitable[None]] = _to_nobody
+) -> Iterable[Route]:
+    """The routes of this module. `tell` has the other workers look at the keys again, before a change is answered."""
+    admin = _Admin(keys, now, tell)
     yield "POST", "/admin/keys/generate", admin.generate
     yield "GET", "/admin/keys/list", admin.list
     yield "POST", "/admin/keys/{key_id}/revoke", admin.revoke
 
 
 class _Admin:
-    def __init__(self, keys: Keys, now: Callable[[], float]) -> None:
+    def __init__(self, keys: Keys, now: Callable[[], float], tell: Callable[[], Awaitable[None]]) -> None:
         self._keys = keys
         self._now = now
+        self._tell = tell
 
     async def generate(self, request: Request) -> Response:
         """Make a key; the answer shows it, this once."""
@@ -79,6 +86,7 @@ class _Admin:
             key, info = await run(make)
         except ConfigError as error:
             raise RequestError(error.message, code="bad_key") from None
+        await self._tell()
         return json_response(generated(key, info, now), headers=_NO_STORE)
 
     def list(self, request: Request) -> Response:
@@ -91,6 +99,7 @@ class _Admin:
         """Revoke a key; 404 if there is none."""
         who, key_id = self._who(request), request.params["key_id"]
         revoked = await run(partial(self._keys.revoke, key_id, who=who.id, client=request.client))
+        await self._tell()
         message = f"key {key_id} is revoked" if revoked else f"key {key_id} was revoked before"
         return json_response(Done(message=message))
 

@@ -26,7 +26,7 @@ class Caller(Struct, frozen=True, kw_only=True):
 
     def may_use(self, model: str) -> bool:
         """Whether one of the key's patterns names the model."""
-        return any(pattern == "*" or fnmatchcase(model, pattern) for pattern in self.models)
+        return "*" in self.models or any(fnmatchcase(model, pattern) for pattern in self.models)
 
     def require(self, scope: Scope) -> None:
         """See to it that the key is for this.

@@ -79,7 +79,11 @@ class Limiter:
         self._table = table
         self._worker = worker
         self._clock_ns = clock_ns
-        self.rules = RuleBook(limits, table.name)
+        self.configure(limits)
+
+    def configure(self, limits: Limits) -> None:
+        """Take on other limits; what was taken stays taken."""
+        self.rules = RuleBook(limits, self._table.name)
 
     def take(self, caller: Caller, model: Model, estimated_tokens: int = 0) -> Grant:
         """Take one request, and its tokens as far as they are known.

@@ -76,11 +76,14 @@ def _level(text: str) -> Mapping[str, Any]:
     return {"server.log_level": _LEVELS.get(text.lower(), text)}
 
 
-def _milliseconds(text: str) -> Mapping[str, Any]:
-    try:
-        return {"batching.window": str(float(text) / 1000)}
-    except ValueError:
-        raise ValueError("a number of milliseconds") from None
+def _milliseconds(name: str, path: str) -> Alias:
+    def read(text: str) -> Mapping[str, Any]:
+        try:
+            return {path: str(float(text) / 1000)}
+        except ValueError:
+            raise ValueError("a number of milliseconds") from None
+
+    return Alias(name, (path,), read, "in milliseconds")
 
 
 def _admin(text: str) -> Mapping[str, Any]:
@@ -123,6 +126,9 @@ ALIASES: tuple[Alias, ...] = (
     _to("ENABLE_TRACING", "telemetry.traces"),
     _to("ENABLE_METRICS", "telemetry.metrics"),
     _to("OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
+    _to("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
+    _milliseconds("OTEL_METRIC_EXPORT_INTERVAL", "telemetry.otlp_interval"),
+    _to("OTEL_SERVICE_NAME", "telemetry.service_name"),
     _switch("ENABLE_L2_CACHE", "cache.enabled", on=True, note="`true` needs REDIS_URL or `cache.url`"),
     _to("REDIS_URL", "cache.url", note="only with ENABLE_L2_CACHE"),
     _to("HF_SERVER_HOST", "server.host"),
@@ -141,7 +147,7 @@ ALIASES: tuple[Alias, ...] = (
     _to("HF_SERVER_QUEUE_TIMEOUT_SECONDS", "queue.timeout"),
     _to("HF_SERVER_ENABLE_BATCHING", "batching.enabled"),
     _to("HF_SERVER_BATCH_MAX_SIZE", "batching.max_size"),
-    Alias("HF_SERVER_BATCH_TIMEOUT_MS", ("batching.window",), _milliseconds, "in milliseconds"),
+    _milliseconds("HF_SERVER_BATCH_TIMEOUT_MS", "batching.window"),
     _to("HF_SERVER_ENABLE_CACHING", "cache.enabled"),
     _to("HF_SERVER_CACHE_TTL_SECONDS", "cache.ttl"),
     _to("HF_SERVER_ENABLE_CIRCUIT_BREAKER", "breaker.enabled"),

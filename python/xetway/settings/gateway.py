@@ -206,7 +206,12 @@ class Telemetry(_Table, frozen=True, kw_only=True):
     metrics: bool = True
     # Whether traces are sent to `otlp_endpoint`, and where there is none, nowhere.
     traces: bool = True
+    # Where OTLP is received over HTTP, without /v1/traces; the variable with headers for it, as in
+    # OTEL_EXPORTER_OTLP_HEADERS, which is read too; how often metrics are sent; what this server is called there.
     otlp_endpoint: str | None = None
+    otlp_headers_env: str | None = None
+    otlp_interval: Seconds = 60.0
+    service_name: str | None = None
 
 
 class Gateway(_Table, frozen=True, kw_only=True):

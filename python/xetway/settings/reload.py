@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 from xetway.settings import Settings
@@ -23,6 +26,12 @@ _AT_START = (
 _LIVE = frozenset({"server.log_level"})
 
 
+def changed(old: Settings, new: Settings) -> list[str]:
+    """Return the paths of all settings that differ."""
+    before, after = dict(values_of(old.gateway)), dict(values_of(new.gateway))
+    return [path for path in SETTINGS if _value(old, before, path) != _value(new, after, path)]
+
+
 def reloadable(old: Settings, new: Settings) -> tuple[Settings, list[str]]:
     """Return the new settings as far as a running server can take them, and the paths of those that need a restart.
 
@@ -31,16 +40,20 @@ def reloadable(old: Settings, new: Settings) -> tuple[Settings, list[str]]:
     before, after = dict(values_of(old.gateway)), dict(values_of(new.gateway))
     waiting = []
     options = {}
-    for path, setting in SETTINGS.items():
-        name = path.rpartition(".")[2]
-        was = getattr(old, name) if setting.is_option else before.get(path)
-        now = getattr(new, name) if setting.is_option else after.get(path)
-        if was == now or path in _LIVE or not path.startswith(_AT_START):
+    for path in changed(old, new):
+        setting = SETTINGS[path]
+        # A server that began without models has no gateway.
+        if path in _LIVE or not (path.startswith(_AT_START) or (not old.gateway.models and not setting.is_option)):
             continue
         waiting.append(path)
         if setting.is_option:
-            options[name] = was
+            name = path.rpartition(".")[2]
+            options[name] = getattr(old, name)
         else:
-            after[path] = was
+            after[path] = before.get(path)
     gateway = make(Gateway, Gateway(), after)
     return msgspec.structs.replace(new, **options, gateway=gateway), waiting
+
+
+def _value(settings: Settings, of_gateway: Mapping[str, Any], path: str) -> Any:
+    return getattr(settings, path.rpartition(".")[2]) if SETTINGS[path].is_option else of_gateway.get(path)

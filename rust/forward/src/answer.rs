@@ -166,7 +166,7 @@ impl Reading {
         Ok(all.freeze())
     }
 
-    /// Take what needs no waiting; it may be all.
+    /// Take what needs no waiting; it may be all. A failure before the first byte is that of the whole answer.
     async fn with_what_is_there(mut self) -> Result<Body> {
         let mut early_bytes = 0;
         while early_bytes < EARLY_BYTES {
@@ -187,7 +187,10 @@ impl Reading {
                     }));
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    self.fail(&Halt::Failed(error));
+                    let failure = self.fail(&Halt::Failed(error));
+                    if self.early.is_empty() {
+                        return Err(failure);
+                    }
                     break;
                 }
                 Poll::Pending => break,

@@ -1,0 +1,1 @@
+"""Traces and metrics for a receiver of OpenTelemetry's protocol; needs the extra `otel`."""
