@@ -14,7 +14,7 @@ LARGE := test_hash and random or bf16 and (test_publish or test_reconstruct)
 PYTHON_T ?= python3.14t
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick nightly faults soak soak-gateway bench build fmt lint fuzz sanitize freethreaded coverage deny wheel clean python
+.PHONY: help demo test quick nightly faults soak soak-gateway bench bench-gateway build fmt lint fuzz sanitize freethreaded coverage deny wheel clean python
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,10 +55,14 @@ bench: build ## everything against its peers: benches/results/, docs/benchmarks.
 	@$(VENV_PYTHON) -m pytest benches/bench_codec.py --size-mib $(BENCH_MIB)
 	@$(VENV_PYTHON) -m pytest benches/bench_codec.py --size-mib $(LARGE_MIB) --name large -k "$(LARGE)"
 	@$(VENV_PYTHON) benches/bench_kernels.py
-	@$(VENV_PYTHON) benches/goals.py
-	@$(VENV_PYTHON) benches/plots.py
+	@$(MAKE) --no-print-directory bench-gateway
 	@$(VENV_PYTHON) benches/bench_download.py
 	@$(VENV_PYTHON) benches/bench_mirror.py
+
+bench-gateway: build ## the gateway beside vllm-router, sglang-router, LiteLLM and nginx (Linux)
+	@$(VENV_PYTHON) benches/bench_gateway.py
+	@$(VENV_PYTHON) benches/goals.py
+	@$(VENV_PYTHON) benches/plots.py
 
 fmt: build ## format all sources
 	@cargo fmt --all

@@ -1,6 +1,7 @@
 """The goals for speed, measured: reads results/, prints each with its ratio, and writes results/goals.md.
 
-Of work that was measured on a large file as well (large.json), that is what counts.
+Of work that was measured on a large file as well (large.json), that is what counts. Goals of the gateway are those of
+gateway.json, and told once there is one.
 
 Where a goal is not met, results/bounds.json may say what bounds it, by the goal's name, with counters.
 """
@@ -17,16 +18,17 @@ from typing import Any
 from record import RESULTS, table
 
 Data = Mapping[str, Any]
+Results = Mapping[str, Data]
 
 
 @dataclass(frozen=True)
 class Goal:
-    """`measured` finds the figure in the results; it must be at least, or for `most` at most, `wanted`."""
+    """`measured` finds the figure in results, by name; it must be at least, or for `most` at most, `wanted`."""
 
     name: str
     wanted: float
     unit: str
-    measured: Callable[[Data, Data], float]
+    measured: Callable[[Results], float]
     most: bool = False
 
     def met(self, figure: float) -> bool:
@@ -40,35 +42,39 @@ def _side(codec: Data, work: str, corpus: str, peer: str) -> Data:
     raise LookupError(work)
 
 
-def _against(work: str, key: str = "times_as_fast", corpus: str = "random") -> Callable[[Data, Data], float]:
-    return lambda codec, _: _side(codec, work, corpus, "hf_xet")[key]
+def _against(work: str, key: str = "times_as_fast", corpus: str = "random") -> Callable[[Results], float]:
+    return lambda results: _side(_both(results), work, corpus, "hf_xet")[key]
 
 
-def _both(codec: Data, large: Data) -> Data:
+def _both(results: Results) -> Data:
     """The results of a codec run, those on large files first."""
-    return {"contests": [*large["contests"], *codec["contests"]]}
+    return {"contests": [*results["large"]["contests"], *results["codec"]["contests"]]}
 
 
-def _of_kernel(kernels: Data, kernel: str, corpus: str, side: str) -> Data:
-    for found in kernels["kernels"]:
+def _of_kernel(results: Results, kernel: str, corpus: str, side: str) -> Data:
+    for found in results["kernels"]["kernels"]:
         if (found["kernel"], found["corpus"], found["side"]) == (kernel, corpus, side):
             return found
     raise LookupError(kernel)
 
 
-def _kernel(kernel: str, corpus: str, peer: str) -> Callable[[Data, Data], float]:
-    return lambda _, kernels: _of_kernel(kernels, kernel, corpus, peer)["ratio"]
+def _kernel(kernel: str, corpus: str, peer: str) -> Callable[[Results], float]:
+    return lambda results: _of_kernel(results, kernel, corpus, peer)["ratio"]
 
 
-def _slowest_regrouping(_: Data, kernels: Data) -> float:
-    return min(_of_kernel(kernels, kernel, "bf16", "xetway")["gb_per_s"] for kernel in ("bg4_split", "bg4_merge"))
+def _slowest_regrouping(results: Results) -> float:
+    return min(_of_kernel(results, kernel, "bf16", "xetway")["gb_per_s"] for kernel in ("bg4_split", "bg4_merge"))
 
 
-def _slowest_call_us(codec: Data, _: Data) -> float:
-    calls = [found for found in codec["contests"] if found["unit"] == "calls"]
+def _slowest_call_us(results: Results) -> float:
+    calls = [found for found in results["codec"]["contests"] if found["unit"] == "calls"]
     if not calls:
         raise LookupError("calls")
     return max(found["sides"]["xetway"]["median_s"] / found["amount"] * 1e6 for found in calls)
+
+
+def _gateway(figure: str) -> Callable[[Results], float]:
+    return lambda results: results["gateway"]["figures"][figure]
 
 
 GOALS = (
@@ -81,15 +87,26 @@ GOALS = (
     Goal("regroup BG4 in cache, the slower way", 10.0, "GB/s", _slowest_regrouping),
     Goal("a call with 64 bytes, the slowest", 2.0, "µs", _slowest_call_us, most=True),
 )
+GATEWAY_GOALS = (
+    Goal("gateway: requests a second, of the better router", 1.1, "x", _gateway("times_best_router")),
+    Goal("gateway: requests a second, of LiteLLM", 100.0, "x", _gateway("times_litellm")),
+    Goal("gateway: p95 added at 1,000 requests a second", 1.0, "ms", _gateway("added_p95_ms"), most=True),
+    Goal("gateway: p99 added to 2,500 events a second", 0.3, "ms", _gateway("added_event_p99_ms"), most=True),
+    Goal("gateway: events a second, of vllm-router", 1.0, "x", _gateway("events_times_vllm-router")),
+    Goal("gateway: memory for four streams nobody reads", 16.0, "MiB", _gateway("unread_mib"), most=True),
+    Goal("gateway: memory at start and under load", 80.0, "MiB", _gateway("rss_mib"), most=True),
+    Goal("gateway: memory for an idle connection", 10.0, "KiB", _gateway("idle_kib"), most=True),
+    Goal("gateway: first /health after start", 0.5, "s", _gateway("start_s"), most=True),
+    Goal("gateway: two workers, of one", 1.7, "x", _gateway("two_workers")),
+)
 
 
-def rows(codec: Data, large: Data, kernels: Data, bounds: Mapping[str, str]) -> list[list[str]]:
+def rows(results: Results, bounds: Mapping[str, str]) -> list[list[str]]:
     """Each goal with its figure, whether it is met, and what bounds it if not."""
     found = []
-    codec = _both(codec, large)
-    for goal in GOALS:
+    for goal in GOALS + (GATEWAY_GOALS if "gateway" in results else ()):
         try:
-            figure = goal.measured(codec, kernels)
+            figure = goal.measured(results)
         except LookupError:
             found.append([goal.name, _wanted(goal), "not measured", "", ""])
             continue
@@ -99,13 +116,12 @@ def rows(codec: Data, large: Data, kernels: Data, bounds: Mapping[str, str]) -> 
     return found
 
 
-def read(folder: Path) -> tuple[Data, Data, Data, Mapping[str, str]]:
-    """The results of the codec, on large files too, and of the kernels; and what is said of goals that are not met."""
-    codec, large, kernels = (
-        json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("codec", "large", "kernels")
-    )
+def read(folder: Path) -> tuple[Results, Mapping[str, str]]:
+    """The results by name, that of the gateway if it is there; and what is said of goals that are not met."""
+    names = ["codec", "large", "kernels", *(["gateway"] if (folder / "gateway.json").is_file() else [])]
+    results = {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names}
     path = folder / "bounds.json"
-    return codec, large, kernels, json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return results, json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _wanted(goal: Goal) -> str:
@@ -122,17 +138,17 @@ def main() -> None:
     print(text)
 
 
-def page(codec: Data, large: Data, kernels: Data, bounds: Mapping[str, str]) -> str:
+def page(results: Results, bounds: Mapping[str, str]) -> str:
     """results/goals.md: where and when it was measured, and each goal."""
     runs = [
         f"- {name}.json: {data['date']}, commit {data['commit']}, {data['cpu']}, `{data['command']}`"
-        for name, data in (("codec", codec), ("large", large), ("kernels", kernels))
+        for name, data in results.items()
     ]
-    return "\n".join(["# Goals", "", *runs, "", goals_table(codec, large, kernels, bounds)]) + "\n"
+    return "\n".join(["# Goals", "", *runs, "", goals_table(results, bounds)]) + "\n"
 
 
-def goals_table(codec: Data, large: Data, kernels: Data, bounds: Mapping[str, str]) -> str:
-    return table(("goal", "wanted", "measured", "", "bounded by"), rows(codec, large, kernels, bounds))
+def goals_table(results: Results, bounds: Mapping[str, str]) -> str:
+    return table(("goal", "wanted", "measured", "", "bounded by"), rows(results, bounds))
 
 
 if __name__ == "__main__":

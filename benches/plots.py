@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from goals import Data, goals_table, read
+from gateway import summary
+from goals import Data, Results, goals_table, read
 from record import RESULTS, ROOT
 from svg import Bars, Lines, page
 
@@ -45,12 +46,13 @@ def caption(data: Data) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
     return (
         f"{data['date']}, commit {data['commit']}, {data['cpu']}, {data['cores']} cores, {data['system']}; {versions}. "
-        f"Medians of runs that take turns; GB are 10^9 bytes. {data['command']}"
+        f"Medians of runs that take turns{'' if 'kinds' in data else '; GB are 10^9 bytes'}. {data['command']}"
     )
 
 
-def figures(codec: Data, kernels: Data) -> dict[str, str]:
+def figures(results: Results) -> dict[str, str]:
     """The SVG files by name."""
+    codec, kernels = results["codec"], results["kernels"]
     two = ("xetway", "hf_xet")
     corpus = [
         by_corpus(codec, "hash", "Chunk and hash a file", two),
@@ -67,31 +69,47 @@ def figures(codec: Data, kernels: Data) -> dict[str, str]:
         kernels_by_corpus(kernels, "lz4_decode", "LZ4, decompress", "liblz4"),
         kernels_by_corpus(kernels, "bg4_merge", "Byte groups, merge", "memcpy"),
     ]
-    return {
+    found = {
         "throughput-by-corpus.svg": page("Throughput by kind of data", corpus, caption(codec)),
         "throughput-by-threads.svg": page("Throughput by threads", threads, caption(codec)),
         "kernels.svg": page("Kernels on one thread", inner, caption(kernels)),
     }
+    if "gateway" in results:
+        found["gateway.svg"] = summary.chart(results["gateway"], caption(results["gateway"]))
+    return found
 
 
-def document(codec: Data, large: Data, kernels: Data, bounds: Mapping[str, str]) -> str:
+def gateway(results: Results) -> str:
+    """What the page says of the gateway, once it was measured."""
+    if "gateway" not in results:
+        return ""
+    return f"""
+## The gateway
+
+{caption(results["gateway"])} All tables are in `benches/results/gateway.md`.
+
+![The gateway and its peers](gateway.svg)
+"""
+
+
+def document(results: Results, bounds: Mapping[str, str]) -> str:
     """docs/benchmarks.md: every number in it is of the results."""
     return f"""# Benchmarks
 
 Measured beside the peers in one run: the sides take turns, their answers are compared before they are timed, and every
-figure below is made by `benches/plots.py` from `codec.json`, `large.json` and `kernels.json` in `benches/results/`.
+figure below is made by `benches/plots.py` from the JSON files in `benches/results/`.
 
-{caption(codec)}
+{caption(results["codec"])}
 
 ![Throughput by kind of data](throughput-by-corpus.svg)
 
 ![Throughput by threads](throughput-by-threads.svg)
 
 ![Kernels on one thread](kernels.svg)
-
+{gateway(results)}
 ## Goals
 
-{goals_table(codec, large, kernels, bounds)}
+{goals_table(results, bounds)}
 
 ## Do it again
 
@@ -105,6 +123,7 @@ Each bench runs alone as well, with `--size-mib` and `--rounds`:
 ```sh
 .venv/bin/python -m pytest benches/bench_codec.py
 .venv/bin/python benches/bench_kernels.py
+.venv/bin/python benches/bench_gateway.py   # without --size-mib; makes environments for its peers first
 .venv/bin/python benches/goals.py
 .venv/bin/python benches/plots.py
 .venv/bin/python benches/compare.py main HEAD
@@ -119,9 +138,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results (default: results/)")
     parser.add_argument("--docs", type=Path, default=DOCS, help="folder to write to (default: docs/)")
     chosen = parser.parse_args()
-    found = read(chosen.results)
+    results, bounds = read(chosen.results)
     chosen.docs.mkdir(exist_ok=True)
-    for name, text in {**figures(found[0], found[2]), "benchmarks.md": document(*found)}.items():
+    for name, text in {**figures(results), "benchmarks.md": document(results, bounds)}.items():
         (chosen.docs / name).write_text(text, encoding="utf-8")
         print(chosen.docs / name)
 

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 @dataclass

@@ -18,7 +18,7 @@ from toolchain import ROOT
 
 TARGET = ROOT / "target" / "coverage"
 ADVICE = "get LLVM's tools with `rustup component add llvm-tools` or your distribution's llvm-19 or newer"
-CRATES = ("core", "store", "client", "cache", "mirror", "pool", "shared", "forward")
+CRATES = ("core", "store", "client", "cache", "mirror", "pool", "shared", "forward", "load")
 PACKAGES = tuple(word for crate in CRATES for word in ("--package", f"xetway-{crate}"))
 
 

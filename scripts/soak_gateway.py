@@ -42,6 +42,7 @@ UPSTREAMS = {
     "dripping": (Trouble.DRIP, Trouble.SLOW, Trouble.CLOSE, Trouble.NONE),
     "stalling": (Trouble.STALL, Trouble.NONE, Trouble.NONE),
 }
+LOG = Path(tempfile.gettempdir()) / "xetway-soak-gateway.log"
 CONFIG = f"""
 [auth]
 enabled = true
@@ -62,8 +63,8 @@ ttl = 3
 enabled = true
 [http]
 max_body_bytes = {crowd.MAX_BODY_BYTES}
-timeout = 20
-idle_timeout = 5
+timeout = 60
+idle_timeout = 20
 """
 KINDS: list[tuple[crowd.Kind, int]] = [
     (crowd.ask_steadily, 4),
@@ -114,9 +115,13 @@ async def run(seconds: float, seed: str, root: Path) -> list[str]:
         (root / "data").mkdir()
         server = await asyncio.to_thread(ServerProcess, root / "data", "--config", str(config), home=root)
         try:
-            return await soak(server, upstreams, seconds, chance)
+            wrong = await soak(server, upstreams, seconds, chance)
         finally:
             await asyncio.to_thread(server.stop)
+        if wrong:
+            LOG.write_text(server.log)
+            wrong.append(f"the log of the gateway is in {LOG}")
+        return wrong
 
 
 def closed_address() -> str:
@@ -155,7 +160,7 @@ async def soak(
         if rested[key] > fresh[key] + REST[key]
     ]
     for word in ("Traceback", "panicked", "internal_error", "never retrieved", *crowd.KEYS.values()):
-        wrong += [f"the log has {word}: {line[:300]}" for line in server.lines if word in line][:1]
+        wrong += [f"the log has {word}: {line[:3000]}" for line in server.lines if word in line][:1]
     return wrong + [f"nothing of the kind {kind.__name__} was done" for kind in missing(tally)]
 
 

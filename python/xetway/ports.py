@@ -51,7 +51,9 @@ class Answer(Protocol):
 class Question(Struct, frozen=True):
     """What is asked of a model.
 
-    `path` is what comes after /v1, with the query. Only a body that is a JSON object is ever edited.
+    `path` is what comes after /v1, with the query. `headers` are the client's; `own` take the place of those of their
+    names, and of no client's `Connection` are left out. Of a body that is no JSON object but a form, only the model's
+    name is ever edited.
     """
 
     model: Model
@@ -64,6 +66,7 @@ class Question(Struct, frozen=True):
     # Where it is written down for the log whom it went to, and how long it waited.
     notes: dict[str, Any] = field(default_factory=dict)
     trace: Trace | None = None
+    own: RawHeaders = []
 
 
 class Target(Protocol):
@@ -136,8 +139,8 @@ class Storage(Protocol):
         """Keep a value for so many seconds, in place of one that is there."""
         ...
 
-    async def delete(self, prefix: bytes) -> None:
-        """Forget all keys that begin so; nothing stands for all there are."""
+    async def delete(self, prefix: bytes) -> bool:
+        """Forget all keys that begin so; nothing stands for all there are. False if it could not be reached."""
         ...
 
 

@@ -17,6 +17,7 @@ import asyncio
 import atexit
 import contextlib
 import errno
+import gc
 import http.client
 import logging
 import os
@@ -56,6 +57,7 @@ CONNECTION_BUFFER_BYTES = 128 * 1024
 STOP_GRACE_S = 3.0
 # After that it is cut off; a client that does not even take the end of its connection is left behind.
 STOP_LIMIT_S = 6.0
+GARBAGE_OBJECTS = 20_000
 _READY_LIMIT_S = 30.0
 _PROBE_TIMEOUT_S = 5.0
 _PROBE_INTERVAL_S = 0.005
@@ -147,6 +149,9 @@ async def serve(
     from granian.http import HTTP1Settings  # noqa: PLC0415
     from granian.server.embed import Server  # noqa: PLC0415
 
+    # What is there now stays; and few objects of a request need the collector, so it may come seldom.
+    gc.freeze()
+    gc.set_threshold(GARBAGE_OBJECTS)
     server = Server(
         application,
         address=settings.host,

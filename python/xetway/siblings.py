@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import mmap
 import os
 import socket
@@ -24,6 +25,8 @@ import msgspec
 from xetway._native import SharedTable
 from xetway.board import Board
 from xetway.errors import ConfigError
+
+logger = logging.getLogger("xetway")
 
 T = TypeVar("T")
 
@@ -104,7 +107,11 @@ class Total(Generic[T]):
 
     def _told_by(self, number: int) -> T | None:
         raw = self._siblings.page(number).get(self._name)
-        return None if raw is None else msgspec.msgpack.decode(raw, type=self._kind)
+        try:
+            return None if raw is None else msgspec.msgpack.decode(raw, type=self._kind)
+        except msgspec.ValidationError as error:
+            logger.error("what worker %d tells of its %s cannot be read: %s", number, self._name, error)  # noqa: TRY400
+            return None
 
 
 class Siblings:
@@ -155,6 +162,13 @@ class Siblings:
         self._waiting: dict[int, tuple[set[int], asyncio.Future[None]]] = {}
         self._asked = 0
         self._doing: set[asyncio.Task[None]] = set()
+
+    def close(self) -> None:
+        """Let go of the others; what was shared stays with them."""
+        for link in (*self._inboxes, *self._outboxes):
+            link.close()
+        if self._file >= 0:
+            os.close(self._file)
 
     @classmethod
     def joining(cls, handover: Handover) -> Siblings:

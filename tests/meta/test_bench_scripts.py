@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bench_gateway
 import bench_kernels
 import compare
 import pytest
+from gateway import rounds, running
 from toolchain import ROOT
 
 from xetway.bench.corpora import write_corpus
@@ -50,6 +52,23 @@ def test_codec_kernels_goals_and_plots(tmp_path: Path, monkeypatch: pytest.Monke
 def test_transfers(tmp_path: Path, script: str) -> None:
     run(f"benches/{script}", "--size-mib", "8", "--rounds", "1", "--results", str(tmp_path))
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.alone
+@pytest.mark.heavy
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(sys.platform != "linux", reason="counts what processes cost in Linux's /proc")
+def test_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Unoptimized, because `cargo test` has compiled most of that already.
+    monkeypatch.setattr(running, "BUILD", tuple(word for word in running.BUILD if word != "--release"))
+    size = ("--seconds", "0.2", "--rounds", "1", "--starts", "1", "--tries", "1", "--connections", "50")
+    monkeypatch.setattr(sys, "argv", ["bench_gateway.py", *size, "--sides", "xetway", "--results", str(tmp_path)])
+    bench_gateway.main()
+    found = json.loads((tmp_path / "gateway.json").read_text())
+    assert set(found["kinds"]) == set(rounds.KINDS)
+    assert all(set(runs) == {"xetway", "direct"} for runs in found["kinds"].values())
+    assert {run["errors"] for runs in found["kinds"].values() for side in runs.values() for run in side} == {0}
+    assert found["figures"]["unread_mib"] < 64
 
 
 def test_rounds_of_a_comparison(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from weights import write_weights
 
 from tests.peers.clients import NEWEST, PAIRS, Client, Pair, User
 from tests.peers.mirrored import Site
+from tests.peers.redis_server import RedisServer
 
 MIB = 1024 * 1024
 _numbers = itertools.count(1)
@@ -60,6 +61,14 @@ def site(server: ServerProcess, make_upstream, make_mirror, make_client: Callabl
     """A mirror of the shared server, with the stand-in for the real Hub between them."""
     upstream = make_upstream()
     return Site(server, upstream, make_mirror(upstream), make_client)
+
+
+@pytest.fixture
+def key_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Valkey or Redis server of this test's own."""
+    server = RedisServer(tmp_path)
+    yield server
+    server.stop()
 
 
 @pytest.fixture

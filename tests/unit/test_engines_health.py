@@ -26,7 +26,7 @@ def healths(outcomes: list[int | Exception]) -> list[bool]:
     seen: list[bool] = []
 
     def dial(root: gateway.Upstream, headers: RawHeaders, _timeout_s: float | None):
-        async def send(method: str, path: bytes, _: RawHeaders, __: bytes):
+        async def send(method: str, path: bytes, _: RawHeaders, __: bytes, ___: RawHeaders):
             asked.append((f"{method} {root.url}", path))
             outcome = outcomes[len(asked) - 1]
             if isinstance(outcome, Exception):

@@ -40,7 +40,8 @@ class Network:
         self.outcomes: dict[str, int | Exception] = {}
 
     def dial(self, upstream: gateway.Upstream, extra: RawHeaders, _timeout_s: float | None):
-        async def send(method: str, path: bytes, headers: RawHeaders, body: bytes) -> Said:
+        async def send(method: str, path: bytes, headers: RawHeaders, body: bytes, own: RawHeaders) -> Said:
+            self.own = own
             self.sent.append((upstream.url, method, path, headers, extra, body))
             outcome = self.outcomes.get(upstream.url, 200)
             if isinstance(outcome, Exception):
@@ -109,9 +110,10 @@ def test_what_an_upstream_is_told() -> None:
             b'{"model":"real"}',
         )
     ]
-    audio = Question(found, "POST", b"/audio", [], b"--x", is_json=False)
-    asyncio.run(target.send(audio))
-    assert network.sent[1][-1] == b"--x"
+    form = b"--x\r\nContent-Disposition: form-data; name=model\r\n\r\n%s\r\n--x--\r\n"
+    own: RawHeaders = [(b"content-type", b"multipart/form-data; boundary=x"), (b"x-secret", b"1")]
+    asyncio.run(target.send(Question(found, "POST", b"/audio", [], form % b"m", is_json=False, own=own)))
+    assert (network.sent[1][-1], network.own) == (form % b"real", own[:1])
 
 
 @pytest.mark.parametrize("outcome", [TransportError("refused"), 502, 503])
@@ -142,6 +144,27 @@ def test_an_upstream_that_fails_is_left_alone_and_tried_again(outcome: int | Exc
     now[0] = 31
     network.outcomes.clear()
     assert asyncio.run(once()) == 200
+
+
+def test_internal_errors_are_faults_unless_one_request_has_them_again_and_again() -> None:
+    network = Network()
+    found = model(at(1))
+    (target,) = runtime(network, found).targets["m"]
+
+    async def tell(status: int, body: bytes) -> bool:
+        network.outcomes["http://127.0.0.1:1/api/v1"] = status
+        assert await ask(target, body=body) == status
+        return target.available
+
+    async def main() -> None:
+        assert all([await tell(500, b"1") for _ in range(10)])
+        assert await tell(200, b"2")
+        assert await tell(500, b"1")
+        assert await tell(400, b"3")
+        assert await tell(500, b"1")
+        assert not await tell(500, b"4")
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("status", [200, 400, 404, 429, 500])

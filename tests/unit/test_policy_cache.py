@@ -45,18 +45,23 @@ class FakeAnswer:
         self.closed += 1
 
 
+def make_model(name: str, **options: Any) -> settings.Model:
+    return settings.Model(name=name, upstreams=(settings.Upstream(url="http://127.0.0.1:9/v1"),), **options)
+
+
 class Gateway:
     """Asks as a handler does, with an upstream that answers when told to."""
 
     def __init__(self, **options: Any) -> None:
         self.now = 1_000_000.0
+        self.models = {name: make_model(name) for name in ("m", "n")}
         self.storage = MemoryStorage(1_000_000, lambda: self.now)
         self.cache = AnswerCache(settings.Cache(enabled=True, **options), self.storage, lambda: self.now)
         # One future for each time the upstream was asked.
         self.asked: list[asyncio.Future[FakeAnswer]] = []
 
     def plan(self, path: bytes = b"/embeddings", body: bytes = BODY, model: str = "m"):
-        return self.cache.plan("key-1", path, model, 1, body)
+        return self.cache.plan("key-1", path, self.models[model], body)
 
     async def get(self, path: bytes = b"/embeddings", allowed: Control = control(None)) -> tuple[bytes, bytes]:
         """The X-Cache header and the body."""
@@ -467,7 +472,7 @@ def test_what_storage_mangled_is_asked_again() -> None:
 
 def test_disabled_plans_nothing() -> None:
     cache = AnswerCache(settings.Cache(), MemoryStorage(1000))
-    assert cache.plan("key-1", b"/embeddings", "m", 1, BODY) is None
+    assert cache.plan("key-1", b"/embeddings", make_model("m"), BODY) is None
 
 
 def test_memory_hit_takes_no_turn_of_the_loop() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
-from xetway.policy.cacheable import Plan, control, model_prefix, plan
+from xetway.policy.cacheable import Plan, control, generation, model_prefix, plan
+from xetway.settings.gateway import Model, Upstream
 
 CHAT = b"/chat/completions"
 EMBED = {"model": "e", "input": "hello"}
@@ -16,7 +18,7 @@ RESPONSE = {"model": "m", "input": "hello", "temperature": 0, "store": False}
 
 def make(path: bytes, body: object, **options) -> Plan | None:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    fixed = {"caller": "key-1", "model": "m", "generation": 1} | options
+    fixed = {"caller": "key-1", "model": "m", "generation": "1"} | options
     return plan(fixed.pop("caller"), path, fixed.pop("model"), fixed.pop("generation"), raw, **fixed)
 
 
@@ -134,7 +136,7 @@ def test_all_that_changes_the_answer_changes_the_key() -> None:
         key(CHAT, COLD),
         key(CHAT, COLD, caller="key-2"),
         key(CHAT, COLD, model="m2"),
-        key(CHAT, COLD, generation=2),
+        key(CHAT, COLD, generation="2"),
         key(CHAT, COLD, vary=("a",)),
         key(CHAT, COLD, vary=("a", "")),
         key(CHAT + b"?x=1", COLD),
@@ -178,3 +180,23 @@ def test_keys_of_a_model_begin_alike() -> None:
 def test_cache_control(header: str | None, max_age_s: float, store: bool) -> None:
     got = control(header)
     assert (got.max_age_s, got.store) == (max_age_s, store)
+
+
+def test_another_configuration_is_another_generation() -> None:
+    def of(**options: Any) -> str:
+        upstream = {"url": "http://a/v1"} | options.pop("upstream", {})
+        return generation(Model(name="m", upstreams=(Upstream(**upstream),), **options))
+
+    same = [of(), of(aliases=("n",)), of(timeout=5.0), of(upstream={"weight": 2, "max_connections": 3})]
+    other = [
+        of(set={"a": 1}),
+        of(defaults={"a": 1}),
+        of(remove=("a",)),
+        of(set_headers={"a": "1"}),
+        of(remove_headers=("a",)),
+        of(upstream={"url": "http://b/v1"}),
+        of(upstream={"model": "a"}),
+    ]
+    assert len(set(same)) == 1
+    assert len({of(), *other}) == 1 + len(other)
+    assert of(set={"a": 1, "b": 2}) == of(set={"b": 2, "a": 1})

@@ -1,4 +1,4 @@
-"""`xetway cache`: what a mirror keeps on disk. Works beside a running server."""
+"""`xetway cache`: what a mirror keeps on disk, and answers of models. Works beside a running server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from xetway.cli.printable import printable
 from xetway.cli.sizes import count, size_text
-from xetway.cli.tables import data_option
+from xetway.cli.tables import data_option, database
 from xetway.cli.transfer import print_json
 from xetway.errors import ConfigError
 
@@ -24,7 +24,7 @@ _MOST_REVISIONS = 3
 
 @click.group()
 def cache() -> None:
-    """List, check and shrink what a mirror (`xetway serve --upstream`) keeps in its data folder.
+    """List, check and shrink what a mirror (`xetway serve --upstream`) keeps in its data folder; clear cached answers.
 
     \b
     Example:
@@ -182,6 +182,25 @@ def _prune_repo(opened: Cache, holdings: Holdings, repo: str) -> int:
     entries, freed = opened.remove(names - kept)
     shared = f"; {count(len(names & kept), 'entry')} shared with others stayed" if names & kept else ""
     click.echo(f"removed {count(entries, 'entry')}, {size_text(freed)}{shared}", err=True)
+    return 0
+
+
+@cache.command("clear-answers")
+@data_option
+@click.option("--model", metavar="NAME", help="Only those of one model, by the name it is configured with.")
+def clear_answers(data: str | None, model: str | None) -> int:
+    """Let the server of this data folder forget the answers of models that it keeps (its setting cache.enabled).
+
+    It does so within a second; one that does not run, when it starts.
+
+    \b
+    Example:
+      xetway cache clear-answers --model llama
+    """  # noqa: D301  (\b is for click: keep the lines below)
+    from xetway.policy.clearing import ClearStore  # noqa: PLC0415
+
+    ClearStore(database(data, make=False)).add(model, who="command line", client="-")
+    click.echo(f"the answers of {'all models' if model is None else printable(model)} are to be forgotten", err=True)
     return 0
 
 

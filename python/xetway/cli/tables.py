@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +14,36 @@ from xetway.errors import ConfigError
 if TYPE_CHECKING:
     from xetway.db import Database
 
-data_option = click.option("--data", metavar="DIR", help="The server's data folder.  [this user's data folder]")
+_CONFIG = "xetway.cli.tables.config"
+
+
+def _note_config(context: click.Context, _option: click.Parameter, value: str | None) -> None:
+    context.meta[_CONFIG] = value
+
+
+def _find_data(context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    config = context.meta.get(_CONFIG) or os.environ.get("XETWAY_CONFIG")
+    if value is not None or not config:
+        return value
+    from xetway.settings import load  # noqa: PLC0415
+
+    return str(load({"config": config}).data)
+
+
+def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the data folder as `data`: named by --data, or by the file that configures the server."""
+    data = click.option(
+        "--data", metavar="DIR", callback=_find_data, help="The server's data folder.  [this user's data folder]"
+    )
+    config = click.option(
+        "--config",
+        metavar="FILE",
+        is_eager=True,
+        expose_value=False,
+        callback=_note_config,
+        help="The server's configuration file, which may name its data folder.",
+    )
+    return data(config(command))
 
 
 def database(data: str | None, *, make: bool) -> Database:

@@ -51,7 +51,7 @@ class HealthChecks:
 
 async def _is_well(send: Send, path: bytes) -> bool:
     try:
-        answer = await send("GET", path, [], b"")
+        answer = await send("GET", path, [], b"", [])
     except XetwayError:
         return False
     answer.close()

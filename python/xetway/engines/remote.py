@@ -7,6 +7,7 @@ the client's request (its key, the model's name there, edits of the body) is pre
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -15,21 +16,25 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from xetway.errors import BusyError, ConfigError, TransportError
+from xetway.openai import forms
 from xetway.openai.body import Edits
 from xetway.policy.breaker import Breaker
 from xetway.ports import Answer, Question, RawHeaders
 from xetway.settings.gateway import Model, Upstream
 
-# (method, path with query, headers, body) -> answer
-Send: TypeAlias = Callable[[str, bytes, RawHeaders, bytes], Awaitable[Answer]]
+# (method, path with query, headers of a client, body, headers of our own) -> answer
+Send: TypeAlias = Callable[[str, bytes, RawHeaders, bytes, RawHeaders], Awaitable[Answer]]
 # (upstream, headers of every request to it, most seconds for an answer or None) -> send
 Dial: TypeAlias = Callable[[Upstream, RawHeaders, float | None], Send]
 
 MAX_KEY_BYTES = 4096
 
 
-# An upstream that is away, or says so. Other 5xx may be the request's own: llama.cpp answers some mistakes with 500.
+# An upstream that is away, or says so.
 _FAULTS = frozenset({502, 503, 504})
+_INTERNAL = 500
+# Requests that were answered with 500 and are remembered.
+_MAX_SUSPECTS = 64
 
 
 class RemoteTarget:
@@ -42,6 +47,7 @@ class RemoteTarget:
         # What its health check said last; True while there is none.
         self.healthy = True
         self.credit = 0
+        self._suspects: deque[int] = deque(maxlen=_MAX_SUSPECTS)
         self._send = send
         self._dropped = frozenset(name.lower().encode() for name in model.remove_headers)
         self.edits = Edits(model=upstream.model)
@@ -55,25 +61,46 @@ class RemoteTarget:
         leave = self.breaker.allow()
         if leave is None:
             raise TransportError(f"{self.name} failed again and again, and is left alone", code="breaker_open")
-        headers = question.headers
+        headers, own = question.headers, question.own
         if self._dropped:
-            headers = [(name, value) for name, value in headers if name not in self._dropped]
-        body = self.edits.apply(question.body) if self.edits and question.is_json else question.body
+            headers, own = self._kept(headers), self._kept(own)
+        body = self._edited(question) if self.edits else question.body
         try:
-            answer = await self._send(question.method, question.path, headers, body)
+            answer = await self._send(question.method, question.path, headers, body, own)
         except TransportError:
             leave.fault()
             raise
         except BaseException:
             leave.neutral()
             raise
-        if answer.status in _FAULTS:
+        if answer.status in _FAULTS or (answer.status == _INTERNAL and self._is_new_suspect(question)):
             leave.fault()
         elif answer.status >= 400:
             leave.neutral()
         else:
+            self._suspects.clear()
             leave.ok()
         return answer
+
+    def _is_new_suspect(self, question: Question) -> bool:
+        """Whether a 500 is the upstream's fault: llama.cpp gives one to some mistakes of clients too, again and again.
+
+        So the same request counts once, until the upstream has answered another as it should.
+        """
+        suspect = hash((question.path, question.body))
+        if suspect in self._suspects:
+            return False
+        self._suspects.append(suspect)
+        return True
+
+    def _kept(self, headers: RawHeaders) -> RawHeaders:
+        return [pair for pair in headers if pair[0] not in self._dropped]
+
+    def _edited(self, question: Question) -> bytes:
+        if question.is_json:
+            return self.edits.apply(question.body)
+        content_type = dict(question.own)[b"content-type"].decode("latin-1")
+        return forms.renamed(question.body, content_type, self.upstream.model or question.model.name)
 
     @property
     def available(self) -> bool:

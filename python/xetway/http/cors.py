@@ -40,8 +40,16 @@ FOR_PAGES = frozenset(
         b"max-age",
     )
 )
+_ORIGIN = b"origin"
 _ADMINISTRATION = "/admin/"
 _NAMES = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
+
+
+def without_page(request: Request) -> list[tuple[bytes, bytes]]:
+    """The headers of a request but for what a browser says in it of its page."""
+    if request.raw_header(_ORIGIN) is None:  # with every POST that it sends
+        return request.raw_headers
+    return [pair for pair in request.raw_headers if pair[0] not in OF_PAGES]
 
 
 class Cors:

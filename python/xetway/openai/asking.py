@@ -30,7 +30,7 @@ class Watcher(Protocol):
 
 
 class Held:
-    """An answer and what it holds."""
+    """An answer that is to be read, and what it holds until then."""
 
     __slots__ = ("_answer", "_attempt", "_release", "body", "headers", "status")
 
@@ -41,8 +41,6 @@ class Held:
         self.headers = answer.headers
         self.body = answer.body
         self._release: Callable[[], None] | None = release
-        if self.body is not None:
-            self._let_go()
 
     def __del__(self) -> None:
         self._let_go()
@@ -105,6 +103,11 @@ class Asker:
         except BaseException:
             _release(slot, lease)
             raise
+        if answer.body is not None:
+            _release(slot, lease)
+            if attempt is not None:
+                attempt.end(answer.status)
+            return answer
         return Held(answer, lambda: _release(slot, lease), attempt)
 
     async def _try_all(self, question: Question, lease: Lease) -> tuple[Answer, Attempt | None]:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import os
+import time
 from asyncio import Future
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -24,24 +25,29 @@ from xetway.http.request import Request
 from xetway.http.response import AnyResponse
 from xetway.http.router import Handler, Route
 from xetway.http.threads import run
-from xetway.openai import metrics
+from xetway.openai import admin, metrics
 from xetway.openai.asking import Asker
 from xetway.openai.catalog import Catalog
 from xetway.openai.gateway import Gateway
 from xetway.openai.meter import Meter
 from xetway.openai.routes import Routes
-from xetway.policy import admin, queue_totals, shares
+from xetway.policy import cache as caching
+from xetway.policy import queue_totals, shares
 from xetway.policy.batching import Stats as BatchStats
 from xetway.policy.breaker import Breaker
-from xetway.policy.cache import AnswerCache
+from xetway.policy.cache import MAX_HEAD_BYTES, AnswerCache
 from xetway.policy.cache import Stats as CacheStats
+from xetway.policy.clearing import Clearing, ClearStore
+from xetway.policy.key_server import KeyServer, connect
 from xetway.policy.key_store import KeyStore
 from xetway.policy.keys import Keys
 from xetway.policy.limits import Limiter
+from xetway.policy.limits_valkey import ValkeyLimiter
 from xetway.policy.queue import Queue
 from xetway.policy.queue_totals import QueueTotals
 from xetway.policy.rows import Rows
 from xetway.policy.storage import MemoryStorage
+from xetway.policy.storage_valkey import ValkeyStorage
 from xetway.ports import RawHeaders
 from xetway.settings import gateway as settings
 from xetway.siblings import Siblings, Total
@@ -49,7 +55,6 @@ from xetway.siblings import Siblings, Total
 # Settings that are known and do nothing yet: who sets one must not believe that it holds.
 _UNBUILT = (
     "tls",
-    "cache.url",
     "http.max_header_bytes",
     "http.max_connections",
     "http.body_timeout",
@@ -72,6 +77,7 @@ class GatewayParts:
         siblings: Siblings,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
+        self._started = time.monotonic()
         self._siblings = siblings
         self._environment = environment
         self.keys = Keys(settings.Auth(), KeyStore(db), environment)
@@ -81,10 +87,10 @@ class GatewayParts:
         self._local = Limiter(options.limits, siblings.table, siblings.number)
         self._limiter: ports.Limiter = self._local
         if options.limits.url is not None:
-            from xetway.policy.limits_valkey import ValkeyLimiter, connect  # noqa: PLC0415  (an extra of the package)
-
-            self._limiter = ValkeyLimiter(connect(options.limits.url), self._local, place_s=options.http.timeout + 1)
-        self._storage = MemoryStorage(options.cache.max_bytes)
+            server = _key_server(options.limits.url, "limits.url", "each machine limits for itself")
+            self._limiter = ValkeyLimiter(server, self._local, place_s=options.http.timeout + 1)
+        self._storage = _storage(options.cache)
+        self._clearing = Clearing(ClearStore(db), partial(siblings.ask, "answers"))
         self._cache_stats = CacheStats()
         self._batch_stats = BatchStats()
         self._changed = asyncio.Event()
@@ -98,6 +104,10 @@ class GatewayParts:
             queue_totals.added,
             queue_totals.past,
         )
+        self._cache_totals = Total(
+            siblings, "cache", lambda: self._cache_stats, CacheStats, caching.added, lambda past: past
+        )
+        siblings.on("answers", self._clearing.tidy)
         siblings.on("keys", partial(asyncio.to_thread, self.keys.look))
         siblings.on_release(self._release)
         self.configure(options)
@@ -122,9 +132,13 @@ class GatewayParts:
         self._local.configure(options.limits)
         cache = AnswerCache(options.cache, self._storage)
         cache.stats = self._cache_stats
+        self._clearing.configure(cache, options.cache.ttl)
         asker = Asker(runtime, self._queue, self._meter)
         self._gateway = gateway = Gateway(options, catalog, asker, self.keys, self._limiter, cache, self._meter)
-        self._routes = Routes(gateway, catalog, runtime.targets, self._queue_totals)
+        totals = self._cache_totals if options.cache.enabled else None
+        self._routes = Routes(
+            gateway, catalog, runtime.targets, self._queue_totals, totals, self._started, options.http.paths
+        )
         self._health = HealthChecks(runtime.targets, dial)
         self._sources: list[Source] = [
             lambda: metrics.of_requests(self._meter),
@@ -141,7 +155,8 @@ class GatewayParts:
     def routes(self) -> Iterable[Route]:
         """All its routes, as the settings are now."""
         yield from self._routes.routes()
-        for methods, pattern, handler in admin.routes(self.keys, tell=partial(self._siblings.ask, "keys")):
+        tell = partial(self._siblings.ask, "keys")
+        for methods, pattern, handler in admin.routes(self.keys, self._catalog, self._clearing, tell=tell):
             yield methods, pattern, self._telling(handler)
 
     def samples(self) -> Iterable[Sample]:
@@ -181,6 +196,11 @@ class GatewayParts:
     async def start(self) -> None:
         """Do what is to be done beside the requests, until cancelled."""
         self.keys.start()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._clearing.watch())
+            group.create_task(self._check_health())
+
+    async def _check_health(self) -> None:
         while True:
             self._changed.clear()
             async with asyncio.TaskGroup() as group:
@@ -211,6 +231,17 @@ def _refuse_unbuilt(options: settings.Gateway) -> None:
             raise ConfigError(f"{path} is set, and this version does not do that yet: leave it out")
 
 
+def _storage(options: settings.Cache) -> ports.Storage:
+    if options.url is None:
+        return MemoryStorage(options.max_bytes)
+    server = _key_server(options.url, "cache.url", "nothing is cached")
+    return ValkeyStorage(server, options.max_answer_bytes + MAX_HEAD_BYTES)
+
+
+def _key_server(url: str, setting: str, without: str) -> KeyServer:
+    return KeyServer(connect(url, setting), setting, without)
+
+
 class Dialer:
     """Makes the way to an upstream."""
 
@@ -235,13 +266,14 @@ class Dialer:
         send, idle_timeout_s = self._forwarder.send, self._options.idle_timeout
         total_timeout_s = timeout_s or self._options.timeout
 
-        def to(method: str, path: bytes, raw_headers: RawHeaders, body: bytes) -> Future[Answer]:
+        def to(method: str, path: bytes, raw_headers: RawHeaders, body: bytes, own: RawHeaders) -> Future[Answer]:
             return send(
                 connections,
                 method,
                 path,
                 raw_headers,
                 body,
+                extra=own,
                 first_byte_timeout_s=total_timeout_s,
                 idle_timeout_s=idle_timeout_s,
                 total_timeout_s=total_timeout_s,

@@ -21,11 +21,12 @@ from xetway import __version__
 from xetway.http.ranges import Whole, select
 from xetway.http.request import Request
 from xetway.http.response import Response, empty
+from xetway.openai import paths
+from xetway.openai.admin import NewKey, WhatToClear
 from xetway.openai.body import Head
 from xetway.openai.catalog import ModelList, ModelObject
 from xetway.openai.errors import ErrorBody
 from xetway.openai.status import QueueStats, Readiness, Status
-from xetway.policy.admin import NewKey
 from xetway.policy.key_object import Done, GeneratedKey, KeyList
 from xetway.settings.gateway import Auth
 from xetway.web.pages import Health
@@ -44,10 +45,22 @@ _ANYTHING: Json = {"description": "What the upstream answers."}
 _PARAMETERS = {
     "model": "A model's name, alias or number.",
     "key_id": "What /admin/keys/list calls key_id.",
-    "path": "The rest of a path, which may have slashes.",
+    "rest": "The rest of a path, which may have slashes.",
 }
 _REQUEST_ID: Json = {"description": "The request's id, as given or made up.", "schema": {"type": "string"}}
 _RETRY_AFTER: Json = {"description": "Seconds after which to try again.", "schema": {"type": "integer"}}
+_FORWARDED = {
+    "audio/transcriptions": "Write down what is said",
+    "chat/completions": "Answer a conversation",
+    "completions": "Go on with a text",
+    "embeddings": "Turn texts into vectors",
+    "messages": "Answer a conversation, in the form of Anthropic's API",
+    "moderations": "Say what is wrong with a text",
+    "rerank": "Order documents by what they say to a question",
+    "responses": "Answer, in the form of the Responses API",
+}
+_STREAMED = frozenset({"audio/transcriptions", "chat/completions", "completions", "messages", "responses"})
+_OF_PARTS = frozenset({"audio/transcriptions", "audio/translations", "images/edits", "images/variations"})
 # What any key may be told; what any request to a model may be told.
 _REFUSALS = (401, 403)
 _FAILURES = (400, 401, 403, 404, 408, 413, 415, 429, 500, 502, 503, 504)
@@ -69,20 +82,7 @@ class Operation(Struct, frozen=True):
     refusals: tuple[int, ...] = _REFUSALS
 
 
-def _forwarded(path: str, summary: str, takes: str = JSON, *gives: str) -> Operation:
-    return Operation(
-        "post", path, summary, {JSON: None, **dict.fromkeys(gives)}, {takes: ModelRequest}, "infer", _FAILURES
-    )
-
-
 OPERATIONS = (
-    _forwarded("/v1/chat/completions", "Answer a conversation", JSON, EVENTS),
-    _forwarded("/v1/completions", "Go on with a text", JSON, EVENTS),
-    _forwarded("/v1/responses", "Answer, in the form of the Responses API", JSON, EVENTS),
-    _forwarded("/v1/embeddings", "Turn texts into vectors"),
-    _forwarded("/v1/rerank", "Order documents by what they say to a question"),
-    _forwarded("/v1/audio/transcriptions", "Write down what is said", PARTS),
-    _forwarded("/v1/{path}", "Anything else that the model's upstream answers", JSON, EVENTS),
     Operation("get", "/v1/models", "List the models that the key may use", {JSON: ModelList}),
     Operation("get", "/v1/models/{model}", "Describe a model", {JSON: ModelObject}, refusals=(*_REFUSALS, 404)),
     Operation("get", "/health", "Say that the server answers", {JSON: Health}),
@@ -101,20 +101,39 @@ OPERATIONS = (
         "post", "/admin/keys/{key_id}/revoke", "Revoke a key", {JSON: Done}, who="admin", refusals=(*_REFUSALS, 404)
     ),
     Operation("get", "/admin/queue/stats", "Count who waits", {JSON: QueueStats}, who="admin"),
+    Operation(
+        "post", "/admin/cache/clear", "Forget cached answers", {JSON: Done}, {JSON: WhatToClear, FORM: WhatToClear},
+        "admin", (400, *_REFUSALS, 404),
+    ),
     Operation("post", "/admin/breakers/reset", "Try upstreams that failed again", {JSON: Done}, who="admin"),
 )  # fmt: skip
 
 
-class Description:
-    """The document for a gateway whose callers are as `auth` says; made when it is first asked for."""
+def _forwarded(pattern: str) -> Operation:
+    """What is known of a path that is forwarded."""
+    path = pattern.removeprefix("/v1/")
+    summary = _FORWARDED.get(path, "Ask the model's upstream")
+    gives = {JSON: None, EVENTS: None} if path in _STREAMED else {JSON: None}
+    takes = {PARTS if path in _OF_PARTS else JSON: ModelRequest}
+    return Operation("post", pattern.replace("...}", "}"), summary, gives, takes, "infer", _FAILURES)
 
-    def __init__(self, auth: Auth) -> None:
+
+class Description:
+    """The document for a gateway; made when it is first asked for.
+
+    Args:
+        auth: Who needs a key, and where.
+        more_paths: What is forwarded besides the paths that `paths` knows.
+    """
+
+    def __init__(self, auth: Auth, more_paths: tuple[str, ...] = ()) -> None:
         self._auth = auth
+        self._more_paths = more_paths
 
     @cached_property
     def body(self) -> bytes:
         """The document."""
-        return _AS_JSON.encode(document(self._auth))
+        return _AS_JSON.encode(document(self._auth, self._more_paths))
 
     @cached_property
     def etag(self) -> str:
@@ -129,20 +148,20 @@ class Description:
         return Response(200, [("content-type", JSON), *headers], self.body)
 
 
-def document(auth: Auth) -> Json:
+def document(auth: Auth, more_paths: tuple[str, ...] = ()) -> Json:
     """Describe all operations."""
-    types = [
-        kind for operation in OPERATIONS for kind in (*operation.takes.values(), *operation.gives.values()) if kind
-    ]
+    operations = [*map(_forwarded, paths.patterns(more_paths)), *OPERATIONS]
+    bodies = [kind for operation in operations for kind in (*operation.takes.values(), *operation.gives.values())]
+    types = [kind for kind in bodies if kind is not None]
     types.append(ErrorBody)
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     known = dict(zip(types, schemas, strict=True))
     for component in components.values():
         component["description"] = component.get("description", "").partition("\n")[0]
-    paths: dict[str, Json] = {}
-    for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation, auth, known)
-    statuses = {status for operation in OPERATIONS for status in operation.refusals}
+    described: dict[str, Json] = {}
+    for operation in operations:
+        described.setdefault(operation.path, {})[operation.method] = _operation(operation, auth, known)
+    statuses = {status for operation in operations for status in operation.refusals}
     return {
         "openapi": "3.1.1",
         "info": {
@@ -152,7 +171,7 @@ def document(auth: Auth) -> Json:
         },
         "servers": [{"url": "/"}],
         "security": _security("infer", auth),
-        "paths": paths,
+        "paths": described,
         "components": {
             "schemas": components,
             "responses": {str(status): _refusal(status, known[ErrorBody]) for status in sorted(statuses)},

@@ -52,20 +52,35 @@ def read(body: bytes, content_type: str) -> Head:
     return Head(model=model, stream=fields.get(b"stream", b"").lower() in {b"true", b"1"})
 
 
+def renamed(body: bytes, content_type: str, model: str) -> bytes:
+    """Return a form that was read before, with another model in it."""
+    mark, parts = _cut(body, content_type)
+    for place, part in enumerate(parts):
+        head, blank, _ = part.partition(b"\r\n\r\n")
+        if blank and _name(head) == b"model":
+            parts[place] = head + blank + model.encode()
+    return (b"\r" + mark).join(parts)[2:]
+
+
 def _parts(body: bytes, content_type: str) -> list[bytes]:
+    mark, parts = _cut(body, content_type)
+    if len(parts) < 3 or len(parts) > MAX_PARTS + 2:
+        raise RequestError(f"the form is malformed, or has more than {MAX_PARTS} parts", code="bad_form")
+    # Some take a line feed alone for the end of a line.
+    is_clear = body.count(mark) + body.startswith(mark[1:]) == len(parts) - 1
+    is_clear = is_clear and not parts[0] and parts[-1] in {b"--", b"--\r\n"}
+    if not is_clear or not all(part.startswith(b"\r\n") for part in parts[1:-1]):
+        raise RequestError("the form has a boundary that is none, or more than parts", code="bad_form")
+    return parts[1:-1]
+
+
+def _cut(body: bytes, content_type: str) -> tuple[bytes, list[bytes]]:
+    """What stands before each part but for a carriage return, and what is between, before and after."""
     match = _TYPE.fullmatch(content_type.strip())
     if match is None:
         raise RequestError("the content type is not multipart/form-data with one boundary", code="bad_form")
     mark = b"\n--" + (match[1] or match[2]).encode()
-    text = b"\r\n" + body
-    parts = text.split(b"\r" + mark, MAX_PARTS + 2)
-    if len(parts) < 3 or len(parts) > MAX_PARTS + 2:
-        raise RequestError(f"the form is malformed, or has more than {MAX_PARTS} parts", code="bad_form")
-    # Some take a line feed alone for the end of a line.
-    is_clear = text.count(mark) == len(parts) - 1 and not parts[0] and parts[-1] in {b"--", b"--\r\n"}
-    if not is_clear or not all(part.startswith(b"\r\n") for part in parts[1:-1]):
-        raise RequestError("the form has a boundary that is none, or more than parts", code="bad_form")
-    return parts[1:-1]
+    return mark, (b"\r\n" + body).split(b"\r" + mark, MAX_PARTS + 2)
 
 
 def _name(head: bytes) -> bytes | None:

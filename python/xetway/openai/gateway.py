@@ -12,11 +12,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from xetway.errors import ForbiddenError, RequestError, TransportError, XetwayError
-from xetway.http.cors import FOR_PAGES, OF_PAGES
+from xetway.http.cors import FOR_PAGES, without_page
 from xetway.http.delayed import Delayed
-from xetway.http.request import Request
+from xetway.http.request import Bodies, Request
 from xetway.http.response import AnyResponse, Piece, Response, StreamResponse
 from xetway.http.sending import Watch
 from xetway.openai import body as bodies
@@ -24,7 +25,7 @@ from xetway.openai import errors, forms
 from xetway.openai.asking import Asker
 from xetway.openai.usage import TAIL_BYTES, Usage, of_body, of_stream
 from xetway.policy import cacheable
-from xetway.policy.batching import Batcher
+from xetway.policy.batching import Asked, Batcher
 from xetway.policy.cache import BYPASS, MISS, AnswerCache
 from xetway.policy.caller import Caller
 from xetway.policy.flights import Kept
@@ -42,10 +43,8 @@ _EMBEDDINGS = b"/embeddings"
 _VARY = ("accept", "openai-beta", "openai-organization", "openai-project")
 # What this server says of itself in every answer.
 _OWN_HEADERS = FOR_PAGES | {b"x-request-id", b"server", b"x-content-type-options", b"date", b"content-length"}
+_LIMITS = b"x-ratelimit-"
 _JSON = (b"content-type", b"application/json")
-# The upstream reads what was read here as the same.
-_REPLACED = OF_PAGES | {b"x-request-id"}
-_REPLACED_WITH_JSON = _REPLACED | {b"content-type"}
 
 
 class Pace(Protocol):
@@ -106,6 +105,7 @@ class Gateway:
         self._cache = cache
         self._meter = meter
         self._clock = clock
+        self._bodies = Bodies(options.http.max_waiting_bytes)
         self._leaving = Delayed(WATCH_AFTER_S)
         self.batcher = Batcher(options.batching, self._ask_batch) if options.batching.enabled else None
 
@@ -153,20 +153,31 @@ class Gateway:
             raise ForbiddenError(f"the key may not use the model {model.name}", code="model_not_allowed")
         if not is_form:
             body = self._edited(body, head, model)
+        elif head.model != model.name:
+            body = forms.renamed(body, content_type, model.name)
         taking = self._limiter.take(caller, model, estimate_tokens(len(body)) + head.answer_tokens)
         grant = await taking if isinstance(taking, Awaitable) else taking
         path = request.raw_path.removeprefix(b"/v1") + (b"?" + request.raw_query if request.raw_query else b"")
-        replaced = _REPLACED if is_form else _REPLACED_WITH_JSON
-        headers = [pair for pair in request.raw_headers if pair[0] not in replaced]
-        headers.append((b"x-request-id", request.request_id.encode()))
-        if not is_form:
-            headers.append(_JSON)
+        own = [
+            (b"x-request-id", request.request_id.encode()),
+            (b"content-type", content_type.encode("latin-1")) if is_form else _JSON,
+        ]
         question = Question(
-            model, request.method, path, headers, body, not is_form, caller.priority, request.notes, request.trace
+            model,
+            request.method,
+            path,
+            without_page(request),
+            body,
+            not is_form,
+            caller.priority,
+            request.notes,
+            request.trace,
+            own,
         )
         exchange = _Exchange(self._meter, model.name, grant, request.notes)
         try:
-            return await self._unless_gone(request, self._answer(request, caller, question, exchange))
+            with self._bodies.holding(len(body)):
+                return await self._unless_gone(request, self._answer(request, caller, question, exchange))
         except XetwayError as error:
             # Nobody has worked for it, unless its client left.
             exchange.end(error.status, tokens=None if error.status == 499 else 0)
@@ -196,7 +207,7 @@ class Gateway:
         marked: tuple[bytes, bytes] | None = None
         if self._options.cache.enabled and question.is_json:
             vary = tuple(request.header(name) or "" for name in _VARY)
-            plan = self._cache.plan(caller.id, question.path, question.model.name, 0, question.body, vary)
+            plan = self._cache.plan(caller.id, question.path, question.model, question.body, vary)
             outcome = await self._cache.find(plan, cacheable.control(request.header("cache-control")))
             request.notes["cache"] = "hit" if isinstance(outcome, Kept) else "bypass" if outcome is None else "miss"
             if isinstance(outcome, Kept):
@@ -221,14 +232,11 @@ class Gateway:
 
     async def _ask(self, caller: Caller, question: Question) -> Answer:
         if self.batcher is not None and question.path == _EMBEDDINGS and question.is_json:
-            return await self.batcher.embed((caller.id, caller.priority, question.model.name), question.body)
+            return await self.batcher.embed(Asked(caller.id, question), question.body)
         return await self._asker.ask(question)
 
-    async def _ask_batch(self, target: tuple[str, settings.Priority, str], body: bytes) -> Answer:
-        _, priority, name = target
-        headers = [(b"content-type", b"application/json")]
-        model = self._catalog.find(name)
-        return await self._asker.ask(Question(model, "POST", _EMBEDDINGS, headers, body, priority=priority))
+    async def _ask_batch(self, first: Asked, body: bytes) -> Answer:
+        return await self._asker.ask(replace(first.question, body=body))
 
 
 class _Exchange:
@@ -246,7 +254,8 @@ class _Exchange:
         meter.began(model)
 
     def __del__(self) -> None:
-        self.end(499)
+        if self._model:
+            self.end(499)
 
     def limit_headers(self) -> RawHeaders:
         """What the client is told of its limits."""
@@ -256,8 +265,11 @@ class _Exchange:
         """Pass an answer on; the head of a stream without waiting for its body."""
         given = answer.headers
         headers = [pair for pair in given if pair[0] not in _OWN_HEADERS]
-        headers += self.limit_headers()
+        if limits := self.limit_headers():
+            headers = [pair for pair in headers if not pair[0].startswith(_LIMITS)]
+            headers += limits
         if marked is not None:
+            headers = [pair for pair in headers if pair[0] != marked[0]]
             headers.append(marked)
         if answer.body is not None:
             self._note_first()

@@ -99,7 +99,7 @@ METRICS = tuple(value for value in list(globals().values()) if isinstance(value,
 
 def of_requests(meter: Meter) -> Iterator[Sample]:
     """What the meter counted."""
-    for name, numbers in meter.models.items():
+    for name, numbers in list(meter.models.items()):
         for status, count in sorted(numbers.by_status.items()):
             yield REQUESTS.sample(count, name, str(status))
         yield IN_FLIGHT.sample(numbers.active, name)

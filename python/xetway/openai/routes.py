@@ -1,6 +1,6 @@
 """The routes of the gateway: the model endpoints, which models there are, and how it is.
 
-Any POST below /v1 that no other route has goes to the model that its body names.
+A POST to one of `paths` goes to the model that its body names.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from xetway.errors import NotFoundError
 from xetway.http.request import Request
 from xetway.http.response import Response, json_response
 from xetway.http.router import Route
+from xetway.openai import paths
 from xetway.openai.catalog import Catalog, ModelList
 from xetway.openai.description import Description
 from xetway.openai.gateway import Gateway
 from xetway.openai.status import QueueStats, Readiness, Status, UpstreamStatus
+from xetway.policy.cache import Stats
 from xetway.policy.key_object import Done
 from xetway.policy.queue import ModelStats
 from xetway.policy.queue_totals import QueueTotals
@@ -35,24 +37,28 @@ class Routes:
         catalog: Catalog,
         targets: Mapping[str, Sequence[RemoteTarget]],
         queue_totals: Callable[[], Awaitable[QueueTotals]],
+        cache_totals: Callable[[], Awaitable[Stats]] | None,
+        started: float,
+        more_paths: tuple[str, ...] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._gateway = gateway
         self._catalog = catalog
         self._targets = targets
         self._queue_totals = queue_totals
-        self._description = Description(gateway.auth)
+        self._description = Description(gateway.auth, more_paths)
+        self._cache_totals = cache_totals
+        self._more_paths = more_paths
         self._clock = clock
-        self._started = clock()
+        self._started = started
 
     def routes(self) -> Iterable[Route]:
         """List them."""
         yield "GET|HEAD", "/v1/models", self._models
         yield "GET|HEAD", "/v1/models/{model...}", self._model
-        # Found at once, unlike those of the last pattern.
-        for path in ("chat/completions", "completions", "embeddings", "responses"):
-            yield "POST", f"/v1/{path}", self._gateway.infer
-        yield "POST", "/v1/{path...}", self._gateway.infer
+        for pattern in paths.patterns(self._more_paths):
+            yield "POST", pattern, self._gateway.infer
+        yield "GET|HEAD|POST|PUT|PATCH|DELETE", "/v1/{path...}", self._unknown
         yield "GET|HEAD", "/health/live", self._live
         yield "GET|HEAD", "/health/ready", self._ready
         yield "GET|HEAD", "/ready", self._ready
@@ -72,6 +78,10 @@ class Routes:
         if not caller.may_use(model.name):
             raise NotFoundError(f"the model {request.params['model'][:100]!r} does not exist", code="model_not_found")
         return json_response(self._catalog.describe(model))
+
+    async def _unknown(self, request: Request) -> Response:
+        self._gateway.admit(request)
+        raise paths.not_forwarded(request.method, f"/v1/{request.params['path']}")
 
     async def _live(self, request: Request) -> Response:
         self._gateway.admit(request)
@@ -93,7 +103,9 @@ class Routes:
         summary: Literal["ready", "degraded", "not_ready"] = (
             "ready" if all(able) else "degraded" if any(able) else "not_ready"
         )
-        return json_response(Status(summary, __version__, int(self._clock() - self._started), sum(able), models))
+        uptime_s = int(self._clock() - self._started)
+        stats = None if self._cache_totals is None else await self._cache_totals()
+        return json_response(Status(summary, __version__, uptime_s, sum(able), models, stats))
 
     async def _describe(self, request: Request) -> Response:
         self._gateway.admit(request)

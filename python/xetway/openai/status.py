@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from xetway.policy.breaker import State
+from xetway.policy.cache import Stats as CacheStats
 from xetway.policy.queue import ModelStats, Stats
 
 
@@ -32,6 +33,8 @@ class Status(Struct, frozen=True):
     uptime_seconds: int
     models_available: int
     models: dict[str, list[UpstreamStatus]]
+    # What the caches of all workers did; null where there is none.
+    cache: CacheStats | None
 
 
 class QueueStats(Stats, frozen=True):

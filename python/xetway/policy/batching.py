@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from xetway import ports
 from xetway.policy import embeddings
 from xetway.policy.embeddings import Question
 from xetway.ports import Answer, RawHeaders
@@ -47,6 +48,38 @@ class Stats(msgspec.Struct):
     sizes: list[int] = msgspec.field(default_factory=lambda: [0] * (len(SIZE_BOUNDS) + 1))
 
 
+# What tells one request from another: its length and trace, and what a client's library says of its tries.
+_OF_ONE_REQUEST = (
+    b"x-request-id",
+    b"traceparent",
+    b"tracestate",
+    b"content-length",
+    b"idempotency-key",
+    b"x-stainless-",
+)
+
+
+class Asked:
+    """What a request asks for beside its body: equal to what another asks for if they may be sent as one.
+
+    They have the same caller, model, priority and headers, but for those that tell one request from another. A batch
+    is sent with those of its first request, and who is sent alone with its own.
+    """
+
+    __slots__ = ("_key", "question")
+
+    def __init__(self, caller: str, question: ports.Question) -> None:
+        self.question = question
+        shared = frozenset(pair for pair in question.headers if not pair[0].startswith(_OF_ONE_REQUEST))
+        self._key = (caller, question.model.name, question.priority, question.path, shared)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Asked) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
 class Part:
     """One caller's part of an answer. Implements `ports.Answer`."""
 
@@ -66,10 +99,11 @@ class Part:
 
 
 class _Member:
-    __slots__ = ("batch", "body", "future", "question", "task")
+    __slots__ = ("batch", "body", "future", "question", "target", "task")
 
-    def __init__(self, batch: _Batch, question: Question, body: bytes) -> None:
+    def __init__(self, batch: _Batch, target: Hashable, question: Question, body: bytes) -> None:
         self.batch = batch
+        self.target = target
         self.question = question
         self.body = body
         self.future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -122,7 +156,7 @@ class Batcher:
         if batch is None:
             batch = self._open[key] = _Batch(key, target)
             batch.timer = asyncio.get_running_loop().call_later(self._options.window, self._close, batch)
-        member = _Member(batch, question, body)
+        member = _Member(batch, target, question, body)
         batch.members.append(member)
         batch.items += len(question.items)
         batch.size_bytes += len(body)
@@ -172,7 +206,7 @@ class Batcher:
 
     async def _answer_alone(self, member: _Member) -> None:
         try:
-            answer = await self._send(member.batch.target, member.body)
+            answer = await self._send(member.target, member.body)
         except Exception as error:  # noqa: BLE001  (it is the caller's)
             _fail(member, error)
             return

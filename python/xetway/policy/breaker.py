@@ -3,10 +3,10 @@
 Closed: all may pass; `failures` faults in a row open it. Open: nobody passes for `open_for` seconds. Half open: one
 probe at a time; `successes` good ones close it, a fault opens it again.
 
-A fault is one of the upstream: no connection, no answer in time, an answer that says it is away. What says nothing
-about its health is neutral: 4xx, a 429, a client that left, a cancelled request; it only lets the next probe go.
-A pass counts in the period in which it was given: what a request begun before the last change has to tell comes too
-late.
+A fault is one of the upstream: no connection, no answer in time, an answer that says it is away, or 500 to different
+requests in a row. What says nothing about its health is neutral: 4xx, a 429, a client that left, a cancelled request;
+it only lets the next probe go. A pass counts in the period in which it was given: what a request begun before the
+last change has to tell comes too late.
 
 All of it is in shared words, so an upstream is left alone by all workers, and probed by one of them. Whoever changes
 the state swaps it, and looks again if another was faster.

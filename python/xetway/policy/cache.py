@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -25,6 +25,7 @@ from xetway.policy.flights import Flights, Kept, Lead, Outcome
 from xetway.policy.recording import Recorded, is_shareable
 from xetway.ports import Answer, Storage
 from xetway.settings import gateway as settings
+from xetway.settings.gateway import Model
 
 MISS = (b"x-cache", b"MISS")
 BYPASS = (b"x-cache", b"BYPASS")
@@ -36,6 +37,9 @@ class _Head(msgspec.Struct, frozen=True, array_like=True):
     born: float
     content_type: bytes
 
+
+# What comes before a body, at most: a content type is no longer than the head of an answer.
+MAX_HEAD_BYTES = 64 * 1024
 
 _ENCODE = msgspec.msgpack.Encoder().encode
 _DECODE = msgspec.msgpack.Decoder(_Head).decode
@@ -51,6 +55,11 @@ class Stats(msgspec.Struct):
     stored: int = 0
 
 
+def added(all_stats: Sequence[Stats]) -> Stats:
+    """Put together what several caches count."""
+    return Stats(*(sum(counts) for counts in zip(*map(msgspec.structs.astuple, all_stats), strict=True)))
+
+
 class AnswerCache:
     """Finds answers, and keeps new ones in `storage`."""
 
@@ -59,15 +68,23 @@ class AnswerCache:
         self._storage = storage
         self._clock = clock
         self._flights = Flights()
+        self._generations: dict[str, tuple[Model, str]] = {}
         self.stats = Stats()
 
-    def plan(
-        self, caller: str, path: bytes, model: str, generation: int, body: bytes, vary: tuple[str, ...] = ()
-    ) -> Plan | None:
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is kept at all."""
+        return self._options.enabled
+
+    def plan(self, caller: str, path: bytes, model: Model, body: bytes, vary: tuple[str, ...] = ()) -> Plan | None:
         """Return how to find the answer again, or None if it must not be kept. See `cacheable.plan`."""
-        if not self._options.enabled:
+        if not self.enabled:
             return None
-        return cacheable.plan(caller, path, model, generation, body, everything=self._options.all, vary=vary)
+        configured, generation = self._generations.get(model.name, (None, ""))
+        if configured is not model:
+            generation = cacheable.generation(model)
+            self._generations[model.name] = (model, generation)
+        return cacheable.plan(caller, path, model.name, generation, body, everything=self._options.all, vary=vary)
 
     async def find(self, plan: Plan | None, control: Control) -> Outcome:
         """Return an answer, or the lead, or None: then neither look for an answer nor keep it."""
@@ -97,11 +114,14 @@ class AnswerCache:
             raise
         return await self._record(plan, lead, answer)
 
-    async def invalidate(self, model: str | None = None) -> None:
-        """Forget the answers of a model, or all; what is under way will not be kept, nor joined by new requests."""
+    async def invalidate(self, model: str | None = None) -> bool:
+        """Forget the answers of a model, or all; what is under way will not be kept, nor joined by new requests.
+
+        False if the storage could not be reached: it may have some of them still.
+        """
         prefix = b"" if model is None else cacheable.model_prefix(model)
         self._flights.invalidate(prefix)
-        await self._storage.delete(prefix)
+        return await self._storage.delete(prefix)
 
     async def _find(self, plan: Plan, control: Control) -> Outcome:
         if control.max_age_s < 0:

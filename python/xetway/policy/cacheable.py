@@ -24,6 +24,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from xetway.settings.gateway import Model
+
 Kind: TypeAlias = Literal["embeddings", "completions", "chat", "responses"]
 
 _KINDS: dict[bytes, Kind] = {
@@ -42,6 +44,7 @@ _RANDOM_SEEDS = (-1, 2**32 - 1)
 _ADDRESS = 'url":"http'
 _MODEL_DIGEST_BYTES = 16
 
+_SORTED = msgspec.json.Encoder(order="sorted").encode
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False)
 
 
@@ -83,11 +86,21 @@ def model_prefix(model: str) -> bytes:
     return hashlib.sha256(model.encode()).digest()[:_MODEL_DIGEST_BYTES]
 
 
+def generation(model: Model) -> str:
+    """A digest of what is configured of a model and may change its answers: of another, none is to be found."""
+    said = (
+        [(upstream.url, upstream.model) for upstream in model.upstreams],
+        (model.set, model.defaults, sorted(model.remove)),
+        (model.set_headers, sorted(model.remove_headers)),
+    )
+    return hashlib.sha256(_SORTED(said)).hexdigest()
+
+
 def plan(
     caller: str,
     path: bytes,
     model: str,
-    generation: int,
+    generation: str,
     body: bytes,
     *,
     everything: bool = False,

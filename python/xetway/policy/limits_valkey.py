@@ -4,9 +4,8 @@ The rules are those of `limits`, and so is the arithmetic: whole nanoseconds, of
 decides over all limits of a request and takes from all or none; another settles. Places have an end of their own,
 in case a machine dies with requests in them.
 
-When the server does not answer within 100 ms, the limits of this machine's table hold instead, so each machine
-allows as much as all together were to; the server is asked again a second later. That is logged once, and once when
-it is back.
+While the server is away (see `key_server`) the limits of this machine's table hold instead, so each machine allows as
+much as all together were to.
 
 All keys have one hash tag: in a cluster they are on one node.
 """
@@ -14,25 +13,20 @@ All keys have one hash tag: in a cluster they are on one node.
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from xetway.errors import ConfigError
 from xetway.policy import limit_answers
 from xetway.policy.caller import Caller
+from xetway.policy.key_server import KeyServer
 from xetway.policy.limit_answers import NEVER_NS, Standing
 from xetway.policy.limit_rules import Gate, Rate, Rules
 from xetway.policy.limits import Limiter
 from xetway.ports import Grant
 from xetway.settings.gateway import Model
 
-logger = logging.getLogger("xetway")
-
-TIMEOUT_S = 0.1
-AWAY_S = 1.0
 _PREFIX = "{xetway}:"
 
 # What both scripts begin with: how far a limit is from being whole, and making it so far. A limit is kept as seconds
@@ -99,36 +93,6 @@ for i = gates + 1, #KEYS do move(KEYS[i], waiting(KEYS[i]) + ARGV[2 + i - gates]
 )
 
 
-class Server(Protocol):
-    """As much of a client as is used: `valkey.asyncio.Valkey`."""
-
-    def register_script(self, script: str) -> Callable[..., Awaitable[Any]]:
-        """Return what runs a script, with `keys` and `args`."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        ...
-
-
-def connect(url: str, timeout_s: float = TIMEOUT_S) -> Server:
-    """Make a client that connects when it is used.
-
-    Raises:
-        ConfigError: The package `valkey` is missing, or the address is none.
-    """
-    try:
-        from valkey.asyncio import Valkey  # noqa: PLC0415  (an optional dependency)
-    except ImportError:
-        raise ConfigError("limits.url needs the package valkey: pip install 'xetway[valkey]'") from None
-    try:
-        server: Server = Valkey.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
-    except ValueError:
-        # Not shown: there may be a password in it.
-        raise ConfigError("limits.url is not an address such as redis://127.0.0.1:6379/0") from None
-    return server
-
-
 class ValkeyGrant:
     """What a request has taken on the server; see `limits.Grant`."""
 
@@ -166,30 +130,18 @@ class ValkeyLimiter:
     """Decides by a server, or by this machine's table while that is away. For one event loop.
 
     Args:
-        server: A client of the server; closed by `close`.
+        server: Closed by `close`.
         local: What holds while the server is away; its rules are those that hold here.
         place_s: How long a request may take at most: after that its place is free.
-        clock: For when to ask again.
-        timeout_s: How long the server may take.
     """
 
-    def __init__(
-        self,
-        server: Server,
-        local: Limiter,
-        place_s: float,
-        clock: Callable[[], float] = time.monotonic,
-        timeout_s: float = TIMEOUT_S,
-    ) -> None:
+    def __init__(self, server: KeyServer, local: Limiter, place_s: float) -> None:
         self._server = server
         self._local = local
         self._place_ms = int(place_s * 1000)
-        self._clock = clock
-        self._timeout_s = timeout_s
-        self._take = server.register_script(_TAKE)
-        self._settle = server.register_script(_SETTLE)
+        self._take = server.client.register_script(_TAKE)
+        self._settle = server.client.register_script(_SETTLE)
         self._settling: set[asyncio.Task[None]] = set()
-        self._away_until: float | None = None
 
     async def take(self, caller: Caller, model: Model, estimated_tokens: int = 0) -> Grant:
         """Take one request, and its tokens as far as they are known.
@@ -199,7 +151,7 @@ class ValkeyLimiter:
         """
         rules = self._local.rules.find(caller, model)
         keys = _keys(rules.gates, rules.requests + rules.tokens)
-        if not keys or (self._away_until is not None and self._clock() < self._away_until):
+        if not keys:
             return self._local.take(caller, model, estimated_tokens)
         member = secrets.token_hex(8)
         arguments: list[str | int] = [member, self._place_ms, len(rules.gates)]
@@ -230,7 +182,7 @@ class ValkeyLimiter:
     async def close(self) -> None:
         """Wait for what is being settled, and close the connections."""
         await asyncio.gather(*self._settling)
-        await self._server.aclose()
+        await self._server.close()
 
     async def _ask_settle(self, keys: Sequence[str], arguments: Sequence[str | int]) -> None:
         await self._ask(self._settle, keys, arguments)
@@ -238,22 +190,8 @@ class ValkeyLimiter:
     async def _ask(
         self, script: Callable[..., Awaitable[Any]], keys: Sequence[str], arguments: Sequence[str | int]
     ) -> list[int] | None:
-        """Run a script; None if the server did not answer, or with an error."""
-        from valkey.exceptions import ValkeyError  # noqa: PLC0415  (an optional dependency)
-
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                answer: list[int] = await script(keys=keys, args=arguments) or []
-        except (ValkeyError, OSError) as error:
-            if self._away_until is None:
-                logger.warning(
-                    "the server of limits.url is away, each machine limits for itself: %s", type(error).__name__
-                )
-            self._away_until = self._clock() + AWAY_S
-            return None
-        if self._away_until is not None:
-            self._away_until = None
-            logger.info("the server of limits.url is back")
+        """Run a script; None if the server is away."""
+        answer: list[int] | None = await self._server.ask(lambda: script(keys=keys, args=arguments))
         return answer
 
 

@@ -46,10 +46,11 @@ class MemoryStorage:
         self._entries[key] = (self._clock() + ttl_s, value)
         self.size_bytes += cost
 
-    async def delete(self, prefix: bytes) -> None:
+    async def delete(self, prefix: bytes) -> bool:
         """Forget all keys that begin so."""
         for key in [key for key in self._entries if key.startswith(prefix)]:
             self._drop(key)
+        return True
 
     def _drop(self, key: bytes) -> None:
         entry = self._entries.pop(key, None)

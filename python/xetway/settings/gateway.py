@@ -173,6 +173,10 @@ class Http(_Table, frozen=True, kw_only=True):
 
     max_body_bytes: Positive = 10 * 1024 * 1024
     max_header_bytes: Positive = 64 * 1024
+    # Bodies of all requests of a worker that wait for the beginning of their answers.
+    max_waiting_bytes: Positive = 512 * 1024 * 1024
+    # Paths that are forwarded by the model in the body, besides OpenAI's; a last part `*` stands for any.
+    paths: tuple[Annotated[str, Meta(pattern=r"^/v1(?:/[\w.~-]+)+(?:/\*)?\Z", max_length=256)], ...] = ()
     # A whole answer; the time to its first byte, and between two pieces of it; and to connect upstream.
     timeout: Seconds = 600.0
     idle_timeout: Seconds = 120.0

@@ -25,6 +25,7 @@ from opentelemetry.util.re import parse_env_headers
 
 from xetway import __version__
 from xetway.errors import ConfigError
+from xetway.http.errors import describe
 from xetway.http.metrics import Source
 from xetway.settings.gateway import Telemetry
 from xetway.telemetry.points import metrics_of
@@ -99,6 +100,12 @@ class _Metrics:
         self._send()
 
     def _send(self) -> None:
+        try:
+            self._send_all()
+        except Exception as error:  # noqa: BLE001  (a source that fails must not end the thread)
+            logger.warning("metrics were not sent: %s", describe(error))
+
+    def _send_all(self) -> None:
         samples = [sample for source in self._sources for sample in source()]
         result = self._exporter.export(metrics_of(samples, self._resource, self._started_ns, time.time_ns()))
         self.receiver.told(took=result is MetricExportResult.SUCCESS)

@@ -12,11 +12,17 @@ import pytest
 from tests.unit.command import xetway
 from tests.unit.http_driver import Client, call
 from xetway.db import Database
-from xetway.policy.admin import routes
+from xetway.openai.admin import routes
+from xetway.openai.catalog import Catalog
+from xetway.policy.cache import AnswerCache
+from xetway.policy.clearing import Clearing, ClearStore
 from xetway.policy.key_store import KeyStore
 from xetway.policy.keys import Keys
+from xetway.policy.storage import MemoryStorage
+from xetway.settings import gateway as settings
 from xetway.settings.gateway import Auth
 
+MODEL = settings.Model(name="m", aliases=("n",), upstreams=(settings.Upstream(url="http://127.0.0.1:9/v1"),))
 NOW = 1_770_868_800.0  # 2026-02-12T04:00:00Z
 JSON = ("content-type", "application/json")
 FORM = ("content-type", "application/x-www-form-urlencoded")
@@ -28,13 +34,18 @@ class Administrator:
     def __init__(self, folder: Path) -> None:
         self.store = KeyStore(Database(folder / "xetway.db"), lambda: NOW)
         self.keys = Keys(Auth(enabled=True), self.store, {}, lambda: NOW)
+        cache = AnswerCache(settings.Cache(enabled=True), MemoryStorage(1000))
+        self.store_of_clears = ClearStore(Database(folder / "xetway.db"), lambda: NOW)
+        clearing = Clearing(self.store_of_clears)
+        clearing.configure(cache, 60)
+        self.routes = list(routes(self.keys, Catalog([MODEL]), clearing, lambda: NOW))
         self.key, self.info = self.keys.create(name="operator", scopes=("admin",), who="test", client="-")
 
     def call(
         self, method: str, path: str, body: bytes = b"", *headers: tuple[str, str], key: str | None = None
     ) -> Client:
         named = [("authorization", f"Bearer {key or self.key}"), ("content-length", str(len(body))), *headers]
-        return call(routes(self.keys, lambda: NOW), method, path, named, Client([body]))
+        return call(self.routes, method, path, named, Client([body]))
 
     def generate(self, body: Any, *headers: tuple[str, str]) -> Client:
         data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
@@ -142,8 +153,9 @@ def test_only_for_administrators(admin: Administrator, method: str, path: str) -
     refused = admin.call(method, path, b'{"name": "x"}', key=plain)
     assert (refused.status, refused.json["code"]) == (403, "insufficient_scope")
     wrong = admin.call(method, path, b'{"name": "x"}', key="xwk_wrong")
-    assert (wrong.status, wrong.json["code"], wrong.headers["www-authenticate"]) == (401, "invalid_api_key", "Bearer")
-    missing = call(routes(admin.keys, lambda: NOW), method, path)
+    assert (wrong.status, wrong.headers["www-authenticate"]) == (401, "Bearer")
+    assert wrong.json["code"] == "invalid_api_key"
+    missing = call(admin.routes, method, path)
     assert (missing.status, missing.json["code"]) == (401, "missing_api_key")
     assert len(admin.store.list()) == 2
 
@@ -170,3 +182,51 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert xetway("key", "list", "--data", str(tmp_path / "none")) == 2
     assert xetway("key", "create", *data, "--name", "a", "--burst", "0") == 2
     assert xetway("key", "create", *data, "--name", "a", "--expires", "999999999d") == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "cleared"),
+    [
+        (b"", [], None),
+        (b"{}", [JSON], None),
+        (b'{"model": null}', [JSON], None),
+        (b'{"model": "m"}', [JSON], "m"),
+        (b"model=n", [FORM], "m"),
+        (b"model=1", [], "m"),
+    ],
+)
+def test_clear_answers(admin: Administrator, body: bytes, headers: list[tuple[str, str]], cleared: str | None) -> None:
+    answer = admin.call("POST", "/admin/cache/clear", body, *headers)
+    of = cleared or "all models"
+    assert json.loads(answer.body) == {"success": True, "message": f"the answers of {of} are forgotten"}
+    assert admin.store_of_clears.after(0, 60) == [(1, cleared)]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"), [(b"{", "bad_clear"), (b"modle=m", "bad_clear"), (b"model=unknown", "model_not_found")]
+)
+def test_what_is_not_there_is_not_cleared(admin: Administrator, body: bytes, code: str) -> None:
+    answer = admin.call("POST", "/admin/cache/clear", body)
+    assert json.loads(answer.body)["code"] == code
+    assert admin.store_of_clears.after(0, 60) == []
+
+
+def test_clearing_needs_an_administrator(admin: Administrator) -> None:
+    key, _ = admin.keys.create(name="app", who="test", client="-")
+    answer = admin.call("POST", "/admin/cache/clear", key=key)
+    assert (answer.status, json.loads(answer.body)["code"]) == (403, "insufficient_scope")
+
+
+def test_keys_are_those_of_the_configured_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text('[server]\ndata = "store"\n')
+    assert xetway("key", "create", "--name", "app", "--config", str(config)) == 0
+    assert (tmp_path / "store" / "xetway.db").is_file()
+    capsys.readouterr()
+    assert xetway("key", "list", "--config", str(config), "--data", str(tmp_path / "none")) == 2
+    monkeypatch.setenv("XETWAY_CONFIG", str(config))
+    assert xetway("key", "list") == 0
+    assert "app" in capsys.readouterr().out
+    assert xetway("key", "list", "--config", str(tmp_path / "missing.toml")) == 2

@@ -1,11 +1,14 @@
-"""Routes for administrators: keys are generated, listed and revoked. Each needs a key with the scope admin."""
+"""Routes for administrators: keys are generated, listed and revoked, cached answers are forgotten.
+
+Each needs a key with the scope admin.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -17,9 +20,13 @@ from xetway.http.response import Response, json_response
 from xetway.http.router import Route
 from xetway.http.threads import run
 from xetway.policy.caller import Caller
+from xetway.policy.clearing import Clearing
 from xetway.policy.key_object import Done, KeyList, described, generated
 from xetway.policy.keys import Keys
+from xetway.ports import Catalog
 from xetway.settings.gateway import Limit, Name, Positive, Priority, Scope
+
+T = TypeVar("T", bound=Struct)
 
 _MAX_BODY_BYTES = 64 * 1024
 _MAX_FIELDS = 100
@@ -45,26 +52,46 @@ async def _to_nobody() -> None:
     """Tell no other process."""
 
 
+class WhatToClear(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose answers are to be forgotten: those of a model by name, alias or number, or of all."""
+
+    model: Name | None = None
+
+
 def routes(
-    keys: Keys, now: Callable[[], float] = time.time, tell: Callable[[], Awaitable[None]] = _to_nobody
+    keys: Keys,
+    catalog: Catalog,
+    clearing: Clearing,
+    now: Callable[[], float] = time.time,
+    tell: Callable[[], Awaitable[None]] = _to_nobody,
 ) -> Iterable[Route]:
     """The routes of this module. `tell` has the other workers look at the keys again, before a change is answered."""
-    admin = _Admin(keys, now, tell)
+    admin = _Admin(keys, catalog, clearing, now, tell)
     yield "POST", "/admin/keys/generate", admin.generate
     yield "GET", "/admin/keys/list", admin.list
     yield "POST", "/admin/keys/{key_id}/revoke", admin.revoke
+    yield "POST", "/admin/cache/clear", admin.clear
 
 
 class _Admin:
-    def __init__(self, keys: Keys, now: Callable[[], float], tell: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        catalog: Catalog,
+        clearing: Clearing,
+        now: Callable[[], float],
+        tell: Callable[[], Awaitable[None]],
+    ) -> None:
         self._keys = keys
+        self._catalog = catalog
+        self._clearing = clearing
         self._now = now
         self._tell = tell
 
     async def generate(self, request: Request) -> Response:
         """Make a key; the answer shows it, this once."""
         who = self._who(request)
-        wanted = _wanted(await request.read(_MAX_BODY_BYTES), request.header("content-type") or "")
+        wanted = await _wanted(request, NewKey, code="bad_key")
         now = self._now()
         make = partial(
             self._keys.create,
@@ -103,6 +130,16 @@ class _Admin:
         message = f"key {key_id} is revoked" if revoked else f"key {key_id} was revoked before"
         return json_response(Done(message=message))
 
+    async def clear(self, request: Request) -> Response:
+        """Forget the cached answers of a model, or all."""
+        who = self._who(request)
+        wanted = await _wanted(request, WhatToClear, code="bad_clear")
+        model = None if wanted.model is None else self._catalog.find(wanted.model).name
+        done = await self._clearing.clear(model, who=who.id, client=request.client)
+        of = "all models" if model is None else model
+        later = "" if done else " as soon as the cache's server can be reached"
+        return json_response(Done(message=f"the answers of {of} are forgotten{later}"))
+
     def _who(self, request: Request) -> Caller:
         authorization, x_api_key = (
             None if value is None else value.encode("latin-1", "replace")
@@ -111,14 +148,15 @@ class _Admin:
         return self._keys.check_admin(authorization, x_api_key, self._now())
 
 
-def _wanted(body: bytes, content_type: str) -> NewKey:
+async def _wanted(request: Request, kind: type[T], *, code: str) -> T:
     """Read what is asked for: JSON, or a form. `curl -d` calls everything a form."""
+    body = await request.read(_MAX_BODY_BYTES)
     try:
-        if "json" in content_type or body.lstrip()[:1] == b"{":
-            return msgspec.json.decode(body, type=NewKey)
-        return msgspec.convert(_form(body), NewKey, strict=False)
+        if "json" in (request.header("content-type") or "") or body.lstrip()[:1] == b"{":
+            return msgspec.json.decode(body or b"{}", type=kind)
+        return msgspec.convert(_form(body), kind, strict=False)
     except (ValueError, RecursionError) as error:
-        raise RequestError(f"the body is no description of a key: {error}", code="bad_key") from None
+        raise RequestError(f"the body does not say what is wanted: {error}", code=code) from None
 
 
 def _form(body: bytes) -> dict[str, Any]:
