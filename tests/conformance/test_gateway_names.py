@@ -89,6 +89,7 @@ def state(gateway: ServerProcess) -> tuple[set[str], dict[str, Any]]:
         return lines, client.get("/admin/queue/stats").json()["per_model"]["queues"].keys()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("make", "count", "status"), [(chat, 10_000, b"404"), (lookup, 3000, b"404"), (key, 6000, b"401")]
 )
