@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-READY = re.compile(r"xetway listening on (http://\S+)")
+READY = re.compile(r"xetway listening on (https?://\S+)")
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
 LOCAL = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
@@ -63,10 +63,20 @@ class ServerError(Exception):
 
 
 class ServerProcess:
-    """One server; a context manager. `url` is known once it is constructed."""
+    """One server; a context manager. `url` is known once it is constructed.
+
+    `launcher` is a command that starts the one it is given; `pass_fds` are open in the server too.
+    """
 
     def __init__(
-        self, data: Path, *options: str, home: Path | None = None, port: int = 0, env: Mapping[str, str] | None = None
+        self,
+        data: Path,
+        *options: str,
+        home: Path | None = None,
+        port: int = 0,
+        env: Mapping[str, str] | None = None,
+        launcher: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.data = data
         self.lines: list[str] = []
@@ -74,6 +84,7 @@ class ServerProcess:
         self._url = ""
         home = home or data.parent
         command = [
+            *launcher,
             program("xetway"),
             "serve",
             "--host",
@@ -95,6 +106,7 @@ class ServerProcess:
             encoding="utf-8",
             errors="replace",
             start_new_session=True,
+            pass_fds=pass_fds,
         )
         self._reader = threading.Thread(target=self._collect, daemon=True)
         self._reader.start()

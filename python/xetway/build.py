@@ -17,6 +17,7 @@ from xetway.errors import ConfigError
 from xetway.http.app import Application
 from xetway.http.cors import Cors
 from xetway.http.errors import describe
+from xetway.http.request import BODY_IDLE_S
 from xetway.http.router import Route, Router
 from xetway.settings import Settings
 from xetway.settings.gateway import Telemetry
@@ -113,13 +114,17 @@ def _build(settings: Settings, siblings: Siblings) -> Application:
 
     router, cors = routing()
     local_only = settings.is_loopback and settings.public_url is None
+    limits = settings.gateway.http
     return Application(
         router,
         public_url=settings.public_url,
         local_only=local_only,
+        max_header_bytes=limits.max_header_bytes,
+        body_idle_s=limits.body_timeout if gateway is not None else BODY_IDLE_S,
         cors=cors,
         on_damage=lambda xorb: store.mark_damaged(Hash(xorb)),
         on_start=[siblings.run, *(part.start for part in (mirror, gateway, otlp) if part is not None)],
+        on_drain=[gateway.drain] if gateway is not None else [],
         on_change=routing,
         on_stop=[part.close for part in (mirror, gateway, otlp) if part is not None],
         tracer=None if otlp is None else otlp.tracer,

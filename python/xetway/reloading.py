@@ -25,7 +25,8 @@ class Reloading:
     """Reads and applies settings, once at a time.
 
     Args:
-        settings: Those that hold now.
+        asked: The settings as they were read at the start.
+        settings: Those that hold: the listener's address may be another.
         reread: Reads them anew. Blocking.
         apply: Has them take effect in this process, on the event loop.
         tell: Has them take effect in the other workers. Blocking.
@@ -33,11 +34,13 @@ class Reloading:
 
     def __init__(
         self,
+        asked: Settings,
         settings: Settings,
         reread: Callable[[], Settings],
         apply: Callable[[Settings], None],
         tell: Callable[[Settings], None],
     ) -> None:
+        self._asked = asked
         self._settings = settings
         self._reread = reread
         self._apply = apply
@@ -59,9 +62,7 @@ class Reloading:
         """Do it."""
         async with self._one_at_a_time:
             try:
-                # The system chose the port that it has if it was to.
-                wanted = await asyncio.to_thread(self._reread)
-                found, waiting = reloadable(self._settings, _with_port(wanted, self._settings.port))
+                found, waiting = reloadable(self._settings, self._placed(await asyncio.to_thread(self._reread)))
                 self._apply(found)
             except ConfigError as error:
                 logger.error("the settings stay as they were: %s", error.message)  # noqa: TRY400
@@ -73,6 +74,11 @@ class Reloading:
             if waiting:
                 logger.warning("these settings change when the server is started again: %s", ", ".join(waiting))
 
-
-def _with_port(settings: Settings, port: int) -> Settings:
-    return settings if settings.port else replace(settings, port=port)
+    def _placed(self, wanted: Settings) -> Settings:
+        """The settings with the address that is listened on, unless they name another than at the start."""
+        kept = {
+            name: getattr(self._settings, name)
+            for name in ("host", "port")
+            if getattr(wanted, name) == getattr(self._asked, name)
+        }
+        return replace(wanted, **kept)

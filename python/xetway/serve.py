@@ -1,14 +1,13 @@
 """Running the server: Granian in this process, in ASGI mode, on one asyncio loop.
 
-It owns the port, the readiness line, logging and the stop. It knows nothing of requests.
+It owns the readiness line, logging, signals and the stop. It knows nothing of requests.
 
 **One process.** Granian's embedded server runs in our loop: half the memory of a parent with a worker, and no
 settings to hand over. With more than one worker this process starts the others and gives them its settings through a
 pipe, so nothing shows up in an environment or a process list.
 
-**The port.** Granian binds with SO_REUSEPORT, which lets two servers share a port silently. So the port is first bound
-here without it: that fails if anyone has it. Only then the option is set, which lets our own Granian bind beside it.
-The socket stays bound, never listening, until the end: a port that the system chose (0) cannot be lost in between.
+**The stop.** SIGTERM and SIGINT end the accepting of connections at once. Requests that run may go on for the time that
+the settings give, then they are cut off; the exit code is 0 all the same. A second signal ends everything at once.
 """
 
 from __future__ import annotations
@@ -16,104 +15,93 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import errno
 import gc
-import http.client
 import logging
 import os
 import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 import msgspec
 
-from xetway.errors import ConfigError
+from xetway import systemd
+from xetway.certificates import Certificates
 from xetway.http import threads
 from xetway.http.app import Application
+from xetway.listening import address, adopt, from_systemd, listen_exclusively, reachable
 from xetway.logs import JsonLines, OneLine, Together
 from xetway.policy.rows import words_for
+from xetway.probe import Probe
 from xetway.reloading import Reloading
-from xetway.settings import LogLevel, Settings, check_upstream
+from xetway.settings import LogLevel, Settings, check_upstream, load
 from xetway.settings.gateway import LogFormat
 from xetway.siblings import Siblings
 from xetway.workers import Workers
 
 logger = logging.getLogger("xetway")
 
-# Granian's backpressure counts open connections, idle ones too: each is one permit from accept to close. Clients keep
-# 8 to 64 connections open each, an idle one costs about 9 KiB, so the bound is far away from ordinary use and still
-# keeps a flood under 40 MiB. Requests beyond the worker threads queue; connections beyond this wait in the backlog.
-MAX_CONNECTIONS = 4096
-BACKLOG = 1024
-# What one connection may buffer either way; with it the largest request head that is parsed at all. Larger values take
-# uploads in fewer, larger pieces, and cost this much more for each client that does not read.
-CONNECTION_BUFFER_BYTES = 128 * 1024
-# A transfer that is still running when the server is told to stop may go on for so long.
-STOP_GRACE_S = 3.0
-# After that it is cut off; a client that does not even take the end of its connection is left behind.
-STOP_LIMIT_S = 6.0
+# Connections on which nothing is asked may end by themselves for so long.
+QUIET_GRACE_S = 3.0
+# After the last request; a client that does not even take the end of its connection is left behind.
+CLOSE_LIMIT_S = 3.0
 GARBAGE_OBJECTS = 20_000
-_READY_LIMIT_S = 30.0
-_PROBE_TIMEOUT_S = 5.0
-_PROBE_INTERVAL_S = 0.005
 
 
-def listen_exclusively(host: str, port: int) -> socket.socket:
-    """Bind the port for this process and its Granian alone; the socket must stay open, and does not listen.
+def serve(listener: socket.socket | int | None = None, **options: Any) -> int:
+    """Serve until SIGTERM or SIGINT, as `xetway serve` does; returns the exit code, for `leave`. Blocking.
+
+    `listener` is a bound TCP socket, or its file descriptor, to listen on instead of `host` and `port`; it is taken
+    over. `options` are those of the command line by name, such as `config="gateway.toml"`. For the main thread only.
 
     Raises:
-        ConfigError: The port is taken, or the address is not of this machine.
+        ConfigError: An option, the listener or the data folder cannot be used.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    reserved = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if sys.platform != "win32" and port:
-            # Connections of a server that stopped a moment ago must not keep the port.
-            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        reserved.bind((host, port))
-    except OSError as error:
-        reserved.close()
-        remedy = (
-            "--host has to be an address of this machine, or 0.0.0.0 for all"
-            if error.errno == errno.EADDRNOTAVAIL
-            else "choose another --port (0 takes a free one)"
-        )
-        raise ConfigError(f"cannot listen on {_address(host, port)}: {error.strerror}; {remedy}") from None
-    if sys.platform != "win32":
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    return reserved
+    return run(load(options), listener)
 
 
-def run(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code, for `leave`. Blocking.
+def run(
+    settings: Settings,
+    listener: socket.socket | int | None = None,
+    reread: Callable[[], Settings] | None = None,
+) -> int:
+    """Serve as `serve`, with settings that are loaded; without a listener on that of systemd, if it has one.
 
     On SIGHUP the settings are read again by `reread`.
 
     Raises:
-        ConfigError: The port or the data folder cannot be used.
+        ConfigError: The listener, the port or the data folder cannot be used.
     """
     configure_logging(settings.log_level, settings.gateway.telemetry.log_format)
-    with contextlib.closing(listen_exclusively(settings.host, settings.port)) as reserved:
-        settings = msgspec.structs.replace(settings, port=reserved.getsockname()[1])
+    if settings.gateway.tls is not None:
+        Certificates(settings.gateway.tls).check()
+    handed = adopt(listener) if isinstance(listener, int) else listener or from_systemd()
+    shared = settings.workers > 1
+    asked = settings
+    with contextlib.ExitStack() as held:
+        own = held.enter_context(handed or listen_exclusively(settings.host, settings.port, shared=shared))
+        host, port = own.getsockname()[:2]
+        settings = msgspec.structs.replace(settings, host=host, port=port)
         check_upstream(settings)
         from xetway.build import build  # noqa: PLC0415  (a taken port is told before anything is loaded)
 
-        siblings = Siblings(settings.workers, words_for(sum(len(model.upstreams) for model in settings.gateway.models)))
+        upstreams = sum(len(model.upstreams) for model in settings.gateway.models)
+        siblings = held.enter_context(contextlib.closing(Siblings(settings.workers, words_for(upstreams))))
         application = build(settings, siblings)
 
         def apply(changed: Settings) -> None:
             application.configure(changed)
             configure_logging(changed.log_level, changed.gateway.telemetry.log_format)
 
-        with Workers(settings, siblings) as workers:
-            reloading = Reloading(settings, reread, apply, workers.tell) if reread is not None else None
-            code = asyncio.run(serve(application, settings, partial(_ready, settings, workers), workers, reloading))
+        workers = held.enter_context(Workers(settings, siblings, handed))
+        reloading = Reloading(asked, settings, reread, apply, workers.tell) if reread is not None else None
+        ready = partial(_ready, settings, workers)
+        stopping = partial(systemd.notify, systemd.STOPPING)
+        hurried = partial(_end, workers, "a second signal")
+        code = asyncio.run(answer(application, settings, own, ready, workers, stopping, hurried, reloading))
         return code or workers.exit_code
 
 
@@ -130,46 +118,37 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-async def serve(
+async def answer(
     application: Application,
     settings: Settings,
+    listener: socket.socket,
     ready: Callable[[], None],
     workers: Workers,
+    stopping: Callable[[], None] = lambda: None,
+    hurried: Callable[[], None] = lambda: None,
     reloading: Reloading | None = None,
 ) -> int:
     """Answer requests until a signal comes, and tell the workers to stop then too.
 
-    Calls `ready` (in a thread) when requests are answered.
+    Calls `ready` (in a thread) when requests are answered, `stopping` when no more are taken, and
+    `hurried` at any further signal.
     """
     stop = asyncio.Event()
-    _on_signals(stop.set)
+    _on_signals(stop, hurried)
     if reloading is not None:
         reloading.on_signal()
-    from granian.constants import HTTPModes, Interfaces  # noqa: PLC0415  (only a server needs it)
-    from granian.http import HTTP1Settings  # noqa: PLC0415
-    from granian.server.embed import Server  # noqa: PLC0415
+    from xetway.acceptor import Acceptor  # noqa: PLC0415  (only a server needs Granian)
 
     # What is there now stays; and few objects of a request need the collector, so it may come seldom.
     gc.freeze()
     gc.set_threshold(GARBAGE_OBJECTS)
-    server = Server(
-        application,
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.ASGI,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(max_buffer_size=CONNECTION_BUFFER_BYTES),
-        websockets=False,
-        backlog=BACKLOG,
-        backpressure=MAX_CONNECTIONS,
-        log_enabled=False,
-    )
-    configure_logging(
-        settings.log_level, settings.gateway.telemetry.log_format
-    )  # Granian has just put its own in place
-    serving = asyncio.create_task(server.serve())
+    limits, tls = settings.gateway.http, settings.gateway.tls
+    certificates = Certificates(tls) if tls is not None else None
+    configure = partial(_keep_logging, settings.gateway.telemetry.log_format)
+    acceptor = Acceptor(application, listener, limits, certificates, configure)
+    serving = asyncio.create_task(acceptor.run())
     stopped = asyncio.create_task(stop.wait())
-    probe = _Probe(settings, ready)
+    probe = Probe(settings, ready)
     probe.start()
     started = asyncio.create_task(application.start())
     started.add_done_callback(tell_failure)
@@ -177,19 +156,33 @@ async def serve(
     if not stopped.done():
         logger.error("the server ended by itself: %s", serving.exception() or "no reason given")
         os._exit(1)
+    stopping()
     workers.stop()
-    _end_in_time(workers)
+    _end_in_time(workers, settings.drain_s + CLOSE_LIMIT_S)
     probe.given_up.set()
-    started.cancel()
-    server.stop()  # type: ignore[no-untyped-call]
-    await asyncio.wait({serving}, timeout=STOP_GRACE_S)
+    application.drain()
+    acceptor.stop()
+    await _drained(application, serving, settings.drain_s)
     if cut_off := application.abort():
         logger.warning("stopping: %d requests still running are cut off", cut_off)
+    _end_in_time(workers, CLOSE_LIMIT_S)
+    started.cancel()
     await serving
     await application.wait()
     application.close()
     threads.stop()
     return 0
+
+
+async def _drained(application: Application, serving: asyncio.Task[None], limit_s: float) -> None:
+    """Wait for the requests that run, and a moment for connections without one; within the limit."""
+    try:
+        async with asyncio.timeout(limit_s):
+            await asyncio.wait({serving}, timeout=QUIET_GRACE_S)
+            while application.is_busy and not serving.done():
+                await application.wait()
+    except TimeoutError:
+        return
 
 
 def tell_failure(task: asyncio.Task[None]) -> None:
@@ -215,61 +208,43 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     granian.setLevel(logging.INFO if level == "debug" else logging.ERROR)
 
 
-def _on_signals(stop: Callable[[], object]) -> None:
+def _keep_logging(log_format: LogFormat) -> None:
+    """Configure logging as it is: Granian has just put its own in place."""
+    configure_logging(cast("LogLevel", logging.getLevelName(logger.level).lower()), log_format)
+
+
+def _on_signals(stop: asyncio.Event, hurried: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
+
+    def told() -> None:
+        if stop.is_set():
+            hurried()
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         try:
-            loop.add_signal_handler(number, stop)
+            loop.add_signal_handler(number, told)
         except NotImplementedError:  # Windows
-            signal.signal(number, lambda _number, _frame: loop.call_soon_threadsafe(stop))
+            signal.signal(number, lambda _number, _frame: loop.call_soon_threadsafe(told))
 
 
-def _end_in_time(workers: Workers) -> None:
-    """See to it that the process is gone after STOP_LIMIT_S, and its workers with it, whatever still hangs.
-
-    All that was acknowledged is on disk by then, and the rest is as after a crash: nothing half done is visible.
-    """
-
-    def end() -> None:
-        logger.warning("stopping: gave up waiting for connections that do not close")
-        workers.wait()
-        logging.shutdown()
-        os._exit(workers.exit_code)
-
-    timer = threading.Timer(STOP_LIMIT_S, end)
+def _end_in_time(workers: Workers, limit_s: float) -> None:
+    """See to it that the process is gone after so long, and its workers with it, whatever still hangs."""
+    timer = threading.Timer(limit_s, _end, (workers, "connections do not close"))
     timer.daemon = True
     timer.start()
 
 
-class _Probe(threading.Thread):
-    """Asks /health until it is answered, then calls `ready`; ends the process if it never is."""
+def _end(workers: Workers, reason: str) -> None:
+    """End at once, and the workers too.
 
-    def __init__(self, settings: Settings, ready: Callable[[], None]) -> None:
-        super().__init__(name="probe", daemon=True)
-        self.given_up = threading.Event()
-        self._ready = ready
-        self._address = (_reachable(settings.host), settings.port)
-
-    def run(self) -> None:
-        deadline = time.monotonic() + _READY_LIMIT_S
-        while not self._answers():
-            if self.given_up.wait(_PROBE_INTERVAL_S):
-                return
-            if time.monotonic() > deadline:
-                logger.error("the server does not answer on its own port")
-                os._exit(1)
-        self._ready()
-
-    def _answers(self) -> bool:
-        connection = http.client.HTTPConnection(*self._address, timeout=_PROBE_TIMEOUT_S)
-        try:
-            connection.request("GET", "/health")
-            # Settings may ask for a key even there.
-            return connection.getresponse().status in {200, 401}
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+    All that was acknowledged is on disk by then, and the rest is as after a crash: nothing half done is visible.
+    """
+    logger.warning("stopping at once: %s", reason)
+    workers.hurry()
+    workers.wait()
+    logging.shutdown()
+    os._exit(workers.exit_code)
 
 
 def _ready(settings: Settings, workers: Workers) -> None:
@@ -277,15 +252,8 @@ def _ready(settings: Settings, workers: Workers) -> None:
         return
     if not settings.is_loopback:
         logger.warning("anyone who can reach %s can read%s", settings.host, " and write" if settings.open else "")
-    reachable = _reachable(settings.host)
-    all_of_them = "" if reachable == settings.host else f" (and all other addresses of this machine: {settings.host})"
-    print(f"xetway listening on http://{_address(reachable, settings.port)}{all_of_them}", flush=True)  # noqa: T201
-
-
-def _reachable(host: str) -> str:
-    """An address to connect to: a wildcard is none."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    host = reachable(settings.host)
+    all_of_them = "" if host == settings.host else f" (and all other addresses of this machine: {settings.host})"
+    scheme = "http" if settings.gateway.tls is None else "https"
+    print(f"xetway listening on {scheme}://{address(host, settings.port)}{all_of_them}", flush=True)  # noqa: T201
+    systemd.notify(systemd.READY)

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -35,7 +36,8 @@ logger = logging.getLogger("xetway")
 MAX_REPLACED = 5
 REPLACED_WITHIN_S = 60.0
 _READY = b"ready\n"
-_STOP_LIMIT_S = 8.0
+# Beyond what requests may take.
+_STOP_SLACK_S = 5.0
 
 
 class _Told(msgspec.Struct, frozen=True):
@@ -51,11 +53,13 @@ class Workers:
     Args:
         settings: What they are told.
         siblings: What they share.
+        listener: What they listen on, if it is not a socket of their own for each, on the same port.
     """
 
-    def __init__(self, settings: Settings, siblings: Siblings) -> None:
+    def __init__(self, settings: Settings, siblings: Siblings, listener: socket.socket | None = None) -> None:
         self._settings = settings
         self._siblings = siblings
+        self._listener = listener
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._changing = threading.Lock()
         self._replaced_at: deque[float] = deque(maxlen=MAX_REPLACED)
@@ -85,11 +89,12 @@ class Workers:
 
     def _start(self, number: int) -> None:
         handover = self._siblings.handover(number)
+        listener = () if self._listener is None else (self._listener.fileno(),)
         process = subprocess.Popen(
-            [sys.executable, "-m", "xetway.workers"],
+            [sys.executable, "-m", "xetway.workers", *map(str, listener)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=(handover.file, handover.inbox, *handover.outboxes),
+            pass_fds=(*listener, handover.file, handover.inbox, *handover.outboxes),
         )
         self._processes[number] = process
         self._tell(number, process)
@@ -124,11 +129,15 @@ class Workers:
         with self._changing:
             if self._stop_until is not None:
                 return
-            self._stop_until = time.monotonic() + _STOP_LIMIT_S
+            self._stop_until = time.monotonic() + self._settings.drain_s + _STOP_SLACK_S
             for process in self._processes.values():
                 assert process.stdin is not None
                 with contextlib.suppress(OSError):
                     process.stdin.close()
+
+    def hurry(self) -> None:
+        """Have those that were told to stop end at once."""
+        self._stop_until = 0.0
 
     def wait(self) -> None:
         """Wait for those that were told to stop, and end those that do not in time. Blocking."""
@@ -163,7 +172,8 @@ def _main() -> None:
     import asyncio  # noqa: PLC0415
 
     from xetway.build import build  # noqa: PLC0415
-    from xetway.serve import configure_logging, leave, serve  # noqa: PLC0415
+    from xetway.listening import adopt, listen_beside  # noqa: PLC0415
+    from xetway.serve import answer, configure_logging, leave  # noqa: PLC0415
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # meant for the first process, which tells what is new
     told = _decoded(sys.stdin.buffer.readline())
@@ -171,6 +181,7 @@ def _main() -> None:
     configure_logging(settings.log_level, settings.gateway.telemetry.log_format)
     siblings = Siblings.joining(told.handover)
     try:
+        listener = adopt(int(sys.argv[1])) if sys.argv[1:] else listen_beside(settings.host, settings.port)
         application = build(settings, siblings)
     except XetwayError as error:
         logger.error("a worker cannot start: %s", error.message)  # noqa: TRY400
@@ -190,9 +201,8 @@ def _main() -> None:
     async def be() -> int:
         loop = asyncio.get_running_loop()
         threading.Thread(target=_listen, args=(sys.stdin.buffer, loop, apply), daemon=True).start()
-        return await serve(
-            application, settings, ready, Workers(msgspec.structs.replace(settings, workers=1), siblings)
-        )
+        none = Workers(msgspec.structs.replace(settings, workers=1), siblings)
+        return await answer(application, settings, listener, ready, none)
 
     leave(asyncio.run(be()))
 

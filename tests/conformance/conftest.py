@@ -68,3 +68,17 @@ def crowd(tmp_path: Path, make_server: Callable[..., ServerProcess], upstream: M
     yield make
     for each in made:
         each.client.close()
+
+
+@pytest.fixture
+def serving(
+    tmp_path: Path, upstream: ModelServer, make_server: Callable[..., ServerProcess]
+) -> Callable[..., ServerProcess]:
+    """`serving("http.drain=1")` is a server with a model `m`, which `upstream` answers for, and these settings."""
+
+    def make(*settings: str) -> ServerProcess:
+        config = tmp_path / "gateway.toml"
+        config.write_text(f'[[models]]\nname = "m"\nupstreams = [{{ url = "{upstream.url}" }}]\n')
+        return make_server("--config", str(config), *(f"--set={setting}" for setting in settings))
+
+    return make

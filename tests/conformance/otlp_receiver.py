@@ -74,15 +74,18 @@ class Receiver:
                         yield from scope.spans
 
     def metrics(self) -> dict[str, Any]:
-        """All metrics that came last, by name."""
-        last = next((message for path, _, message in reversed(self.got) if path == "/v1/metrics"), None)
-        if last is None:
-            return {}
+        """All metrics of the only process that came last, by name."""
+        return next(iter(self.by_instance().values()), {})
+
+    def by_instance(self) -> dict[str, dict[str, Any]]:
+        """All metrics of each process that came last, by name."""
         return {
-            metric.name: metric
-            for resource in last.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
+            attributes(resource.resource.attributes)["service.instance.id"]: {
+                metric.name: metric for scope in resource.scope_metrics for metric in scope.metrics
+            }
+            for path, _, message in list(self.got)
+            if path == "/v1/metrics"
+            for resource in message.resource_metrics
         }
 
     def wait_for(self, what: Callable[[], bool]) -> None:

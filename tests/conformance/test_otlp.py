@@ -214,6 +214,25 @@ def test_metrics_are_those_of_the_page(
     assert found["process_resident_memory_bytes"].gauge.data_points[0].as_double > 1e6
 
 
+def test_each_worker_is_an_instance_of_its_own(
+    serve: Callable[..., Gateway], upstream: ModelServer, receiver: Receiver
+) -> None:
+    gateway = serve(receiver.url, upstream, XETWAY_WORKERS="2")
+    for _ in range(10):
+        with httpx.Client(trust_env=False, headers=gateway.client.headers) as client:
+            assert client.post(gateway.server.url + CHAT, json=ASK).status_code == 200
+
+    def requests() -> dict[str, float]:
+        return {
+            instance: sum(point.as_double for point in found["xetway_requests_total"].sum.data_points)
+            for instance, found in receiver.by_instance().items()
+            if "xetway_requests_total" in found
+        }
+
+    receiver.wait_for(lambda: sum(requests().values()) == 10 and len(list(receiver.spans())) == 20)
+    receiver.wait_for(lambda: len(receiver.by_instance()) == 2)
+
+
 def test_a_receiver_that_is_away_costs_requests_nothing(
     serve: Callable[..., Gateway], upstream: ModelServer, receiver: Receiver
 ) -> None:

@@ -18,7 +18,8 @@ from xetway.http.ranges import file_response
 from xetway.http.request import Request
 from xetway.http.response import AnyResponse, Piece, Response, StreamResponse, json_response, parts_of
 from xetway.http.router import Router
-from xetway.serve import configure_logging, leave, listen_exclusively, serve
+from xetway.listening import listen_exclusively
+from xetway.serve import answer, configure_logging, leave
 from xetway.settings import Settings
 from xetway.web import pages
 from xetway.workers import Workers
@@ -113,7 +114,7 @@ def main() -> None:
         def ready() -> None:
             print(f"xetway listening on http://127.0.0.1:{settings.port}", flush=True)
 
-        leave(asyncio.run(serve(Application(router), settings, ready, Workers(settings))))
+        leave(asyncio.run(answer(Application(router), settings, held, ready, Workers(settings))))
 
 
 if __name__ == "__main__":

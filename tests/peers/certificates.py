@@ -19,6 +19,9 @@ def openssl(*arguments: str, cwd: Path) -> str:
     return answer.stdout
 
 
+_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+
+
 @dataclass
 class Authority:
     """A root of its own, and a server certificate for loopback that it has signed."""
@@ -30,6 +33,21 @@ class Authority:
     def root(self) -> Path:
         """The root's certificate, in PEM."""
         return self.folder / "root.pem"
+
+    def sign(self, name: str, use: str = "serverAuth") -> tuple[Path, Path]:
+        """A certificate for loopback with this common name, and its key: `name`.pem and `name`.key."""
+        openssl(
+            *("req", *_KEY, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}"), cwd=self.folder
+        )
+        (self.folder / f"{name}.ext").write_text(
+            f"subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage={use}\nbasicConstraints=CA:FALSE\n"
+        )
+        openssl(
+            *("x509", "-req", "-in", f"{name}.csr", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial"),
+            *("-out", f"{name}.pem", "-days", "30", "-extfile", f"{name}.ext"),
+            cwd=self.folder,
+        )
+        return self.folder / f"{name}.pem", self.folder / f"{name}.key"
 
     def server_context(self) -> ssl.SSLContext:
         """For a server; like those that intercept, it shows the root with its own certificate."""
@@ -49,21 +67,13 @@ class Authority:
 def make_authority(folder: Path, name: str = "Gateway CA of a test") -> Authority:
     """Make a root and what it signs; some tenths of a second."""
     folder.mkdir(parents=True, exist_ok=True)
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
     root_use = ("-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
     openssl(
-        *("req", "-x509", *key, "-keyout", "root.key", "-out", "root.pem", "-days", "30"),
+        *("req", "-x509", *_KEY, "-keyout", "root.key", "-out", "root.pem", "-days", "30"),
         *("-subj", f"/O=xetway tests/CN={name}", *root_use),
         cwd=folder,
     )
-    openssl("req", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost", cwd=folder)
-    (folder / "server.ext").write_text(
-        "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n"
-    )
-    openssl(
-        *("x509", "-req", "-in", "server.csr", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial"),
-        *("-out", "server.pem", "-days", "30", "-extfile", "server.ext"),
-        cwd=folder,
-    )
+    authority = Authority(folder, name)
+    authority.sign("server")
     (folder / "chain.pem").write_text((folder / "server.pem").read_text() + (folder / "root.pem").read_text())
-    return Authority(folder, name)
+    return authority

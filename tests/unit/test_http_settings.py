@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from xetway.errors import ConfigError
-from xetway.serve import listen_exclusively
+from xetway.listening import listen_exclusively
 from xetway.settings import default_data, load, parse_duration_s
 
 
@@ -80,13 +80,13 @@ def test_a_taken_port_is_refused_also_from_one_that_shares() -> None:
             listen_exclusively("127.0.0.1", taken.getsockname()[1])
 
 
-def test_the_port_is_held_without_listening() -> None:
+def test_the_port_is_held_and_clients_wait() -> None:
     with listen_exclusively("127.0.0.1", 0) as held:
         port = held.getsockname()[1]
         with pytest.raises(ConfigError):
             listen_exclusively("127.0.0.1", port)
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port), timeout=5)
+        with socket.create_connection(("127.0.0.1", port), timeout=5), held.accept()[0] as taken:
+            assert taken.getsockname() == ("127.0.0.1", port)
 
 
 def test_an_option_without_a_variable_names_none() -> None:

@@ -40,6 +40,9 @@ class Counted:
     def __init__(self) -> None:
         self.statuses: list[int] = []
 
+    def began(self, model: str) -> None:
+        pass
+
     def ended(self, model: str, status: int, duration_s: float, first_byte_s: float, usage: Usage | None) -> None:
         self.statuses.append(status)
 
@@ -49,7 +52,7 @@ def test_who_goes_with_all_of_an_answer_was_answered(length: int | None, status:
     async def leave_after_two_pieces() -> list[int]:
         counted = Counted()
         answer: Any = Coming(b"12", b"34", length=length)
-        pieces: Any = _Exchange(counted, "m", Granted()).relay(answer, None).pieces
+        pieces: Any = _Exchange(counted, "m", Granted(), {}).relay(answer, None).pieces
         assert [await anext(pieces), await anext(pieces)] == [[b"12"], [b"34"]]
         await pieces.aclose()
         return counted.statuses

@@ -31,7 +31,7 @@ class Server:
         asyncio.run(self._reload())
 
     async def _reload(self) -> None:
-        await Reloading(settings(), self._reread, self._apply, self.told.append)()
+        await Reloading(settings(port=0), settings(), self._reread, self._apply, self.told.append)()
 
     def _reread(self) -> Settings:
         if isinstance(self._found, ConfigError):

@@ -48,7 +48,8 @@ def xetway() -> None:
 
 @xetway.command()
 @server_options
-def serve(**options: Any) -> None:
+@click.option("--fd", type=int, metavar="N", help="Listen on the bound TCP socket with this file descriptor.")
+def serve(fd: int | None, **options: Any) -> None:
     """Run the server until it is interrupted.
 
     It prints one line when it answers: "xetway listening on http://ADDRESS:PORT". The log goes to stderr.
@@ -57,6 +58,9 @@ def serve(**options: Any) -> None:
     With --upstream it is a mirror too: repositories that are not here come from that hub, verified and cached. Callers'
     own tokens go there with their requests. For callers without one, the variable XETWAY_UPSTREAM_TOKEN may hold a
     token, which gives all of them what it may read.
+
+    It may be started with its socket: by --fd, or by systemd socket activation. SIGTERM ends it when running requests
+    are answered, or have had the time of http.drain (without models, 3 seconds); a second one ends it at once.
 
     With models in --config it answers clients of the OpenAI API for them; docs/configuration.md tells all settings.
 
@@ -76,7 +80,7 @@ def serve(**options: Any) -> None:
         click.echo(f"xetway: {line}", err=True)
     from xetway.serve import leave, run  # noqa: PLC0415
 
-    leave(run(settings, partial(load, options)))
+    leave(run(settings, fd, partial(load, options)))
 
 
 for command in (token, key, download, download_hash, upload, prefetch, cache, fsck, gc, config, bench):

@@ -27,7 +27,7 @@ from xetway.http.cors import Cors
 from xetway.http.delayed import Delayed
 from xetway.http.errors import as_xetway_error, describe, error_response
 from xetway.http.origins import check_host, check_origin
-from xetway.http.request import Receive, Request, Scope
+from xetway.http.request import BODY_IDLE_S, Receive, Request, Scope
 from xetway.http.response import AnyResponse, Piece, PieceReader, Response, StreamResponse
 from xetway.http.router import Router
 from xetway.http.sending import Send, Sending
@@ -66,8 +66,8 @@ class Application:
 
     `local_only` says that just this machine reaches it, by address or as localhost; see `http.origins`.
     `on_damage` is told the name of each xorb that could not be read (blocking, in a worker thread).
-    All of `on_start` are called by `start`, beside each other, and of `on_stop` by `close`. `on_change` makes another
-    router of changed settings. `tracer` begins the trace of each request.
+    All of `on_start` are called by `start`, beside each other, of `on_drain` by `drain`, and of `on_stop` by `close`.
+    `on_change` makes another router of changed settings. `tracer` begins the trace of each request.
     """
 
     def __init__(
@@ -77,8 +77,11 @@ class Application:
         public_url: str | None = None,
         local_only: bool = False,
         cors: Cors | None = None,
+        max_header_bytes: int = MAX_HEADER_BYTES,
+        body_idle_s: float = BODY_IDLE_S,
         on_damage: Callable[[str], None] | None = None,
         on_start: Iterable[Callable[[], Coroutine[Any, Any, None]]] = (),
+        on_drain: Iterable[Callable[[], None]] = (),
         on_stop: Iterable[Callable[[], None]] = (),
         on_change: Callable[[Settings], tuple[Router, Cors | None]] | None = None,
         tracer: Tracer | None = None,
@@ -87,8 +90,11 @@ class Application:
         self._public_url = public_url
         self._local_only = local_only
         self._cors = cors
+        self._max_header_bytes = max_header_bytes
+        self._body_idle_s = body_idle_s
         self._on_damage = on_damage
         self._on_start = tuple(on_start)
+        self._on_drain = tuple(on_drain)
         self._on_stop = tuple(on_stop)
         self._on_change = on_change
         self._tracer = tracer
@@ -127,6 +133,16 @@ class Application:
         if self._on_change is not None:
             self._router, self._cors = self._on_change(settings)
 
+    def drain(self) -> None:
+        """Prepare for the end: requests that run are still answered, and others should go elsewhere."""
+        for prepare in self._on_drain:
+            prepare()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether requests are being answered."""
+        return bool(self._active)
+
     def abort(self) -> int:
         """Cut off the requests that are still being answered, whether or not somebody waits; returns how many."""
         self._stopping = True
@@ -146,7 +162,7 @@ class Application:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        request = Request(scope, receive, self._public_url)
+        request = Request(scope, receive, self._public_url, body_idle_s=self._body_idle_s)
         outcome = _Outcome()
         if self._cors is not None:
             send = self._cors.telling(request, send)
@@ -195,9 +211,9 @@ class Application:
             access_log.error("damage not recorded: %s id=%s", describe(other), request.request_id)
 
     async def _respond(self, request: Request) -> AnyResponse:
-        if request.header_bytes > MAX_HEADER_BYTES:
+        if request.header_bytes > self._max_header_bytes:
             raise RequestError(
-                f"the headers are larger than {MAX_HEADER_BYTES} bytes", code="headers_too_large", status=431
+                f"the headers are larger than {self._max_header_bytes} bytes", code="headers_too_large", status=431
             )
         if self._local_only:
             check_host(request)

@@ -29,6 +29,8 @@ MAX_JSON_BYTES = 8 * 1024 * 1024
 PIECE_BYTES = 1024 * 1024
 # A client that sends nothing for so long, in the middle of a body, is given up.
 BODY_IDLE_S = 120.0
+# Nor may it go on for ever with a byte now and then: its pauses together may be so much longer as this takes.
+BODY_LEAST_BYTES_PER_S = 1024
 MAX_QUERY_FIELDS = 200
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
@@ -80,6 +82,7 @@ class Request:
         "_announced_bytes",
         "_body_idle_s",
         "_body_started",
+        "_body_waited_s",
         "_first_headers",
         "_headers",
         "_kept_body",
@@ -119,6 +122,7 @@ class Request:
         self._query: dict[str, list[str]] | None = None
         self._body_started = False
         self._announced_bytes: int | None = None
+        self._body_waited_s = 0.0
         self._received_bytes = 0
         self._kept_body: bytes | None = None
         # Whether a body that was read whole may be read again, by another handler of the same request.
@@ -336,14 +340,21 @@ class Request:
         )
 
     async def _next(self) -> bytes:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        left_s = self._body_idle_s + self._received_bytes / BODY_LEAST_BYTES_PER_S - self._body_waited_s
         try:
-            async with asyncio.timeout(self._body_idle_s):
+            async with asyncio.timeout(min(self._body_idle_s, left_s)):
                 message = await self._receive()
         except TimeoutError:
             self.ended = True
             raise RequestError(
-                f"nothing of the body came for {self._body_idle_s:g} s", code="body_timeout", status=408
+                f"the body came too slowly: {self._received_bytes} bytes, and then no more in time",
+                code="body_timeout",
+                status=408,
+                headers=(("connection", "close"),),
             ) from None
+        self._body_waited_s += clock() - began
         if message["type"] != "http.request":
             # How Granian reports a connection that was cut, and malformed chunks; half-closed ones still get answers.
             self.ended = True

@@ -71,11 +71,18 @@ def read(body: bytes) -> Head:
     """
     try:
         head = _DECODER.decode(body)
+        if not body.isascii():
+            body.decode()  # strings that are not read above may hold anything
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(body, error) from None
-    # A name can be written with escapes; only bodies that might do so, or that say "model" twice, are read again.
+    # A name can be written with escapes; only bodies that might do so, or that say a name twice, are read again.
     text = body.lower()
-    if text.count(b'"model"') != 1 or b"\\u00" in text or text.count(b'"stream"') > 1:
+    if (
+        text.count(b'"model"') != 1
+        or b"\\u00" in text
+        or text.count(b'"stream"') > 1
+        or b'"num_ctx"' in text  # which is bounded here
+    ):
         _refuse_duplicates(body)
     if not head.model or len(head.model) > MAX_MODEL_CHARS:
         raise RequestError(f"model must have 1 to {MAX_MODEL_CHARS} characters", code="missing_model")
@@ -99,9 +106,10 @@ def _refuse_duplicates(body: bytes) -> None:
     except (ValueError, RecursionError):
         raise RequestError("the body is not JSON, or nested too deeply", code="bad_json") from None
     seen: set[str] = set()
-    for name in map(str.casefold, names):
-        if name in seen and name in _READ:
-            raise RequestError(f"the body has {name} twice", code="duplicate_field")
+    for written in names:
+        name = written.casefold()
+        if (name in seen and name in _READ) or (name != written and name == "num_ctx"):
+            raise RequestError(f"the body has {name} twice, or in other letters", code="duplicate_field")
         seen.add(name)
 
 
@@ -120,14 +128,15 @@ class Edits:
         if model is not None:
             self._put["model"] = Raw(_ENCODER.encode(model))
         self._defaults = {name: Raw(_ENCODER.encode(value)) for name, value in (defaults or {}).items()}
-        self._remove = frozenset(remove)
+        # In whatever letters: what is put in is the only one of its name.
+        self._left_out = frozenset(map(str.casefold, (*remove, *self._put)))
 
     def __bool__(self) -> bool:
-        return bool(self._put or self._defaults or self._remove)
+        return bool(self._defaults or self._left_out)
 
     def apply(self, body: bytes, *, remove: Iterable[str] = ()) -> bytes:
         """Return the edited body. `body` was read before, so it is a JSON object."""
         fields = _RAW.decode(body)
-        left_out = self._remove.union(remove)
-        kept = {name: value for name, value in fields.items() if name not in left_out}
+        left_out = self._left_out.union(remove)
+        kept = {name: value for name, value in fields.items() if name in self._put or name.casefold() not in left_out}
         return _ENCODER.encode({**self._defaults, **kept, **self._put})

@@ -45,6 +45,8 @@ _VARY = ("accept", "openai-beta", "openai-organization", "openai-project")
 _OWN_HEADERS = FOR_PAGES | {b"x-request-id", b"server", b"x-content-type-options", b"date", b"content-length"}
 _LIMITS = b"x-ratelimit-"
 _JSON = (b"content-type", b"application/json")
+# In a path that was decoded once: with them some servers leave the folder that an upstream's address names.
+_AMBIGUOUS = frozenset("\\;%")
 
 
 class Pace(Protocol):
@@ -141,6 +143,8 @@ class Gateway:
     async def infer(self, request: Request) -> AnyResponse:
         """Answer a request whose body names a model."""
         caller = self.admit(request)
+        if not _AMBIGUOUS.isdisjoint(request.params.get("path", "")):
+            raise RequestError("the path has a character that servers read in several ways", code="bad_path")
         if (request.raw_header(b"content-encoding") or b"identity").lower() != b"identity":
             raise RequestError("the body must not be compressed", code="unsupported_encoding", status=415)
         body = await request.read(self._options.http.max_body_bytes)

@@ -51,6 +51,11 @@ class Routes:
         self._more_paths = more_paths
         self._clock = clock
         self._started = started
+        self._draining = False
+
+    def drain(self) -> None:
+        """Say that nothing is ready, from now on: the server stops."""
+        self._draining = True
 
     def routes(self) -> Iterable[Route]:
         """List them."""
@@ -89,7 +94,7 @@ class Routes:
 
     async def _ready(self, request: Request) -> Response:
         self._gateway.admit(request)
-        able = any(target.available for targets in self._targets.values() for target in targets)
+        able = not self._draining and any(target.available for each in self._targets.values() for target in each)
         return json_response(Readiness("ready" if able else "not_ready"), 200 if able else 503)
 
     async def _status(self, request: Request) -> Response:

@@ -42,6 +42,8 @@ __all__ = [
     "parse_size_bytes",
 ]
 
+DOWNLOAD_DRAIN_S = 3.0
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of a server, checked."""
@@ -74,6 +76,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
         return ipaddress.ip_address(self.host).is_loopback
+
+    @property
+    def drain_s(self) -> float:
+        """How long requests may go on when the server is told to stop: downloads can be resumed, answers cannot."""
+        return self.gateway.http.drain if self.gateway.models else DOWNLOAD_DRAIN_S
 
 
 def load(options: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:

@@ -181,8 +181,11 @@ class Http(_Table, frozen=True, kw_only=True):
     timeout: Seconds = 600.0
     idle_timeout: Seconds = 120.0
     connect_timeout: Seconds = 5.0
+    # The head of a request, from the end of the one before: idle connections are closed then.
+    header_timeout: Seconds = 30.0
     # A client's body: between two pieces of it.
     body_timeout: Seconds = 30.0
+    # Of each worker.
     max_connections: Positive = 4096
     drain: Seconds = 30.0
 

@@ -20,6 +20,8 @@ _AT_START = (
     "cache.max_bytes",
     "http.max_header_bytes",
     "http.max_connections",
+    "http.body_timeout",
+    "http.drain",
     "tls.",
     "telemetry.",
 )
