@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +61,10 @@ def make_server(tmp_path: Path, make_token: Tokens) -> Iterator[MakeServer]:
     """`make_server("--open", data=...)` starts a server of its own for one test."""
     started: list[ServerProcess] = []
 
-    def make(*options: str, data: Path | None = None) -> ServerProcess:
+    def make(*options: str, data: Path | None = None, launcher: Sequence[str] = ()) -> ServerProcess:
         folder = data or tmp_path / "data"
         folder.mkdir(exist_ok=True)
-        server = ServerProcess(folder, *options, home=tmp_path)
+        server = ServerProcess(folder, *options, home=tmp_path, launcher=launcher)
         started.append(server)
         return server
 

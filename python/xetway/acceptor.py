@@ -24,6 +24,7 @@ from xetway.errors import ConfigError
 from xetway.http.app import Application
 from xetway.http.errors import describe
 from xetway.listening import BACKLOG
+from xetway.quiet import close_quiet
 from xetway.settings.gateway import Http
 
 logger = logging.getLogger("xetway")
@@ -60,7 +61,7 @@ class Acceptor:
         self._begun = begun
         self._running: dict[asyncio.Task[None], Server] = {}
         self._current: asyncio.Task[None] | None = None
-        self._following: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
         """Accept until `stop`, then wait for the last connection to close.
@@ -70,7 +71,9 @@ class Acceptor:
         """
         self._current = self._begin()
         if self._certificates is not None:
-            self._following = asyncio.create_task(self._follow(self._certificates))
+            self._beside.append(asyncio.create_task(self._follow(self._certificates)))
+            quiet = close_quiet(self._listener, self._limits.header_timeout, self._application.clients)
+            self._beside.append(asyncio.create_task(quiet))
         while self._running:
             done, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -84,8 +87,8 @@ class Acceptor:
     def stop(self) -> None:
         """Accept no more; close idle connections, and others after their answers."""
         self._current = None
-        if self._following is not None:
-            self._following.cancel()
+        for task in self._beside:
+            task.cancel()
         self._listener.close()
         for server in self._running.values():
             server.stop()  # type: ignore[no-untyped-call]

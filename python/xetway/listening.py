@@ -10,6 +10,7 @@ moment, so that a port that the system chose (0) is this server's, and who conne
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -20,6 +21,8 @@ from xetway.errors import ConfigError
 
 BACKLOG = 1024
 _SYSTEMD_FIRST_FD = 3
+# Those of the store, of databases and of threads.
+_OTHER_FILES = 128
 
 
 def listen_exclusively(host: str, port: int, *, shared: bool = False) -> socket.socket:
@@ -92,6 +95,24 @@ def from_systemd(environment: MutableMapping[str, str] = os.environ) -> socket.s
     if count != "1":
         raise ConfigError(f"LISTEN_FDS is {count!r}; it must be 1: the server listens on one socket")
     return adopt(_SYSTEMD_FIRST_FD)
+
+
+def allow_connections(wanted: int) -> int:
+    """Have this process open as many files as it may, and return how many connections that is enough for, up to these.
+
+    Many systems begin with 1024 files. A connection is one, and one more to an upstream; without any left, accepting
+    fails as fast as it can be tried.
+    """
+    if sys.platform == "win32":
+        return wanted
+    import resource  # noqa: PLC0415  (Windows has none)
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Where the most is unlimited, the system may still refuse.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if files == resource.RLIM_INFINITY else max(1, min(wanted, (files - _OTHER_FILES) // 2))
 
 
 def reachable(host: str) -> str:

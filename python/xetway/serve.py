@@ -32,13 +32,13 @@ from xetway import systemd
 from xetway.certificates import Certificates
 from xetway.http import threads
 from xetway.http.app import Application
-from xetway.listening import address, adopt, from_systemd, listen_exclusively, reachable
+from xetway.listening import address, adopt, allow_connections, from_systemd, listen_exclusively, reachable
 from xetway.logs import JsonLines, OneLine, Together
 from xetway.policy.rows import words_for
 from xetway.probe import Probe
 from xetway.reloading import Reloading
 from xetway.settings import LogLevel, Settings, check_upstream, load
-from xetway.settings.gateway import LogFormat
+from xetway.settings.gateway import Http, LogFormat
 from xetway.siblings import Siblings
 from xetway.workers import Workers
 
@@ -105,6 +105,15 @@ def run(
         return code or workers.exit_code
 
 
+def _bounded(limits: Http) -> Http:
+    """Ask for no more connections than this process may have."""
+    most = allow_connections(limits.max_connections)
+    if most == limits.max_connections:
+        return limits
+    logger.warning("http.max_connections is %d instead of %d: too few files may be open", most, limits.max_connections)
+    return msgspec.structs.replace(limits, max_connections=most)
+
+
 def leave(code: int) -> NoReturn:
     """End the process here and now, after what was registered for its end.
 
@@ -142,7 +151,7 @@ async def answer(
     # What is there now stays; and few objects of a request need the collector, so it may come seldom.
     gc.freeze()
     gc.set_threshold(GARBAGE_OBJECTS)
-    limits, tls = settings.gateway.http, settings.gateway.tls
+    limits, tls = _bounded(settings.gateway.http), settings.gateway.tls
     certificates = Certificates(tls) if tls is not None else None
     configure = partial(_keep_logging, settings.gateway.telemetry.log_format)
     acceptor = Acceptor(application, listener, limits, certificates, configure)

@@ -104,7 +104,28 @@ def test_connections_beyond_the_most_wait_for_others_to_close(serving: Callable[
     assert exchange(server.url, build("GET", "/health")).status == 200
 
 
-@pytest.mark.skipif(os.name == "nt", reason="as the others")
+@pytest.mark.skipif(os.name == "nt", reason="no such limit")
+def test_there_are_no_more_connections_than_files(make_server: Callable[..., ServerProcess]) -> None:
+    server = make_server(launcher=["sh", "-c", 'ulimit -n 140 && exec "$@"', "sh"])
+    server.wait_for_log("http.max_connections is 6 instead of 4096")
+    with contextlib.ExitStack() as held:
+        links = [held.enter_context(connect(server.url)) for _ in range(200)]
+        for link in links:
+            link.sendall(build("GET", "/health"))
+            assert link.recv(12) == b"HTTP/1.1 200"
+            link.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such limit")
+def test_more_files_are_opened_than_the_system_begins_with(make_server: Callable[..., ServerProcess]) -> None:
+    server = make_server(launcher=["sh", "-c", 'ulimit -S -n 64 && exec "$@"', "sh"])
+    with contextlib.ExitStack() as held:
+        links = [held.enter_context(connect(server.url)) for _ in range(100)]
+        for link in links:
+            link.sendall(build("GET", "/health"))
+            assert link.recv(12) == b"HTTP/1.1 200"
+
+
 def test_a_connection_on_which_nothing_is_asked_is_closed(serving: Callable[..., ServerProcess]) -> None:
     server = serving("http.header_timeout=0.5")
     with connect(server.url) as silent, connect(server.url) as idle:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -175,3 +177,31 @@ def test_files_that_cannot_be_used_stop_the_start(
     with pytest.raises(ServerError) as caught:
         ServerProcess(tmp_path, *options)
     assert told in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's word on each connection")
+def test_connections_on_which_nothing_is_asked_are_closed_and_streams_may_pause(
+    secured: Callable[..., ServerProcess], authority: Authority, upstream: ModelServer
+) -> None:
+    step = threading.Semaphore(1)
+    upstream.manner = events(b"1", b"2", b"[DONE]", step=step)
+    server = secured("http.header_timeout=0.5")
+    files = Path(f"/proc/{server.process.pid}/fd")
+    opened = len(list(files.iterdir()))
+    with contextlib.ExitStack() as held:
+        client = held.enter_context(httpx.Client(base_url=server.url, verify=trusting(authority), trust_env=False))
+        got = held.enter_context(client.stream("POST", CHAT, json={"model": "m", "stream": True}))
+        lines = (line for line in got.iter_lines() if line)
+        assert next(lines) == "data: 1"
+        for version in ("http/1.1", "h2"):
+            context = trusting(authority)
+            context.set_alpn_protocols([version])
+            port = int(server.url.rsplit(":", 1)[1])
+            link = held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            silent = held.enter_context(context.wrap_socket(link, server_hostname="localhost"))
+            assert silent.selected_alpn_protocol() == version
+            with contextlib.suppress(OSError):
+                assert silent.recv(1) == b""
+        step.release(2)
+        assert list(lines) == ["data: 2", "data: [DONE]"]
+    assert len(list(files.iterdir())) < opened + 20

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from xetway.errors import XetwayError
 from xetway.openai.gateway import _Exchange
 from xetway.openai.usage import Usage
 
@@ -41,6 +42,12 @@ class Counted:
         self.statuses: list[int] = []
 
     def began(self, model: str) -> None:
+        pass
+
+    def pace(self, model: str) -> None:
+        pass
+
+    def told(self, error: XetwayError) -> None:
         pass
 
     def ended(self, model: str, status: int, duration_s: float, first_byte_s: float, usage: Usage | None) -> None:

@@ -10,7 +10,7 @@ import pytest
 from xetway.errors import ConfigError
 from xetway.reloading import Reloading
 from xetway.settings import Settings
-from xetway.settings.gateway import Gateway, Model, Queue, Upstream
+from xetway.settings.gateway import Gateway, Http, Model, Queue, Upstream
 from xetway.settings.reload import changed, reloadable
 
 MODEL = Model(name="m", upstreams=(Upstream(url="http://h/v1"),))
@@ -47,13 +47,14 @@ class Server:
 def test_what_can_change_does_everywhere_and_what_cannot_is_named(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     queue = Queue(max_size=7)
-    server = Server(settings(port=0, workers=3, log_level="debug", gateway=Gateway(models=(MODEL,), queue=queue)))
+    gateway = Gateway(models=(MODEL,), queue=queue, http=Http(drain=5, timeout=9))
+    server = Server(settings(port=0, workers=3, log_level="debug", gateway=gateway))
     (found,) = server.applied
     assert server.told == [found]
     assert (found.port, found.workers, found.log_level, found.gateway.queue) == (4711, 1, "debug", queue)
     assert caplog.messages == [
-        "the settings were read again; changed: server.log_level, queue.max_size",
-        "these settings change when the server is started again: server.workers",
+        "the settings were read again; changed: server.log_level, queue.max_size, http.timeout",
+        "these settings change when the server is started again: server.workers, http.drain",
     ]
 
 

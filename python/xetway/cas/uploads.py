@@ -156,15 +156,13 @@ class _Work(NamedTuple):
 
 async def _wait(task: asyncio.Task[int], request: Request, timeout_s: float | None = None) -> bool:
     """Wait until `task` is done, at most so long; false if it is not. Cancels it if the client leaves."""
-    left = asyncio.create_task(request.client_leaves())
+    left = request.leaving()
     try:
         await asyncio.wait({task, left}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     except BaseException:
         task.cancel()
         raise
-    finally:
-        left.cancel()
-    if left.done() and not left.cancelled() and not task.done():
+    if left.done() and not task.done():
         task.cancel()
         raise RequestError("the client left before the shard was checked", code="client_left")
     return task.done()

@@ -98,7 +98,7 @@ class Application:
         self._on_stop = tuple(on_stop)
         self._on_change = on_change
         self._tracer = tracer
-        self._active: set[asyncio.Task[Any]] = set()
+        self._active: dict[asyncio.Task[Any], tuple[str, str | int] | None] = {}
         self._stopping = False
         self._unsent = Delayed(SEND_IDLE_S)
 
@@ -109,14 +109,14 @@ class Application:
             return
         task = asyncio.current_task()
         assert task is not None
-        self._active.add(task)
+        self._active[task] = scope.get("client")
         try:
             await self._serve(scope, receive, send)
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
         finally:
-            self._active.discard(task)
+            self._active.pop(task, None)
 
     async def start(self) -> None:
         """Do what is to be done besides answering requests, once they are answered; may take long."""
@@ -142,6 +142,10 @@ class Application:
     def is_busy(self) -> bool:
         """Whether requests are being answered."""
         return bool(self._active)
+
+    def clients(self) -> set[tuple[str, int]]:
+        """Addresses and ports of those who wait for an answer."""
+        return {(host, int(port)) for host, port in filter(None, self._active.values())}
 
     def abort(self) -> int:
         """Cut off the requests that are still being answered, whether or not somebody waits; returns how many."""
@@ -174,6 +178,7 @@ class Application:
             outcome.note = " aborted"
             raise
         finally:
+            request.forget()
             _log(request, outcome, (time.perf_counter() - started) * 1000)
             if request.trace is not None:
                 request.trace.end(request, outcome.status, failed=outcome.failure is not None)

@@ -86,6 +86,7 @@ class Request:
         "_first_headers",
         "_headers",
         "_kept_body",
+        "_leaving",
         "_public_url",
         "_query",
         "_receive",
@@ -125,6 +126,7 @@ class Request:
         self._body_waited_s = 0.0
         self._received_bytes = 0
         self._kept_body: bytes | None = None
+        self._leaving: asyncio.Task[None] | None = None
         # Whether a body that was read whole may be read again, by another handler of the same request.
         self.keeps_body = False
         self.ended = False
@@ -327,8 +329,22 @@ class Request:
                 while self._received_bytes <= limit_bytes and not self.ended:
                     await self._next()
 
-    async def client_leaves(self) -> None:
-        """Wait until the client closes the connection; for a request whose body was read."""
+    def leaving(self) -> asyncio.Task[None]:
+        """Return what is done when the client closes the connection; for a request whose body was read.
+
+        There is one for all who want to know, and nobody may cancel it but `forget`: what is received after a wait
+        that was cancelled may say that a client left which is still there (Granian 2.8).
+        """
+        if self._leaving is None:
+            self._leaving = asyncio.create_task(self._client_leaves())
+        return self._leaving
+
+    def forget(self) -> None:
+        """Do not wait for the client any more: it was answered."""
+        if self._leaving is not None:
+            self._leaving.cancel()
+
+    async def _client_leaves(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 

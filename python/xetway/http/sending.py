@@ -37,7 +37,7 @@ class Watch:
 
     def begin(self) -> None:
         """Watch from now on."""
-        self._watching = asyncio.create_task(self._request.client_leaves())
+        self._watching = self._request.leaving()
         self._watching.add_done_callback(self._leave)
 
     def _leave(self, watching: asyncio.Task[None]) -> None:
@@ -57,7 +57,6 @@ class Watch:
         """Watch no more."""
         if self._watching is not None:
             self._watching.remove_done_callback(self._leave)
-            self._watching.cancel()
 
 
 class Sending:

@@ -23,6 +23,7 @@ _AT_START = (
     "http.body_timeout",
     "http.drain",
     "tls.",
+    "cors.",
     "telemetry.",
 )
 _LIVE = frozenset({"server.log_level"})
