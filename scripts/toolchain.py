@@ -20,6 +20,12 @@ VENVS = ROOT / ".venvs"
 MIN_PYTHON = (3, 11)
 MIN_CARGO = (1, 89)
 
+# Names that Chromium and its relatives have, and where macOS keeps one.
+BROWSERS = (
+    "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge", "chrome",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)  # fmt: skip
+
 
 class MissingError(Exception):
     """Something this machine lacks: the message says what, and how to get it."""
@@ -28,6 +34,11 @@ class MissingError(Exception):
 def venv_program(name: str, venv: Path = VENV) -> Path:
     """Path of a program inside a virtual environment, whether it is there or not."""
     return venv / "Scripts" / f"{name}.exe" if os.name == "nt" else venv / "bin" / name
+
+
+def find_browser() -> str | None:
+    """Path of a browser that a test can drive, if this machine has one."""
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
 def check_python() -> None:

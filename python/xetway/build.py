@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from xetway.errors import ConfigError
 from xetway.http.app import Application
+from xetway.http.cors import Cors
 from xetway.http.errors import describe
 from xetway.http.request import BODY_IDLE_S
 from xetway.http.router import Route, Router
@@ -88,36 +89,43 @@ def _build(settings: Settings, siblings: Siblings) -> Application:
         else ()
     )
     otlp = _otlp(settings.gateway.telemetry, [metrics.process_samples, *sources])
+    health: Iterable[Route] = [pages.HEALTH]
     if gateway is not None:
         pages_of_numbers = gateway.admitting(pages_of_numbers)
+        health = [*gateway.admitting(health)]
     routes = [
         *pages.routes(settings.upstream),
+        *health,
         *pages_of_numbers,
         *uploads.routes(store, xet_tokens),
         *content_side,
         *hub_side,
     ]
 
-    def router(changed: Settings | None = None) -> Router:
+    def routing(changed: Settings | None = None) -> tuple[Router, Cors | None]:
         if gateway is not None and changed is not None:
             gateway.configure(changed.gateway)
-        made = Router()
-        for methods, pattern, handler in chain(routes, () if gateway is None else gateway.routes()):
-            made.add(methods, pattern, handler)
-        return made
+        for_models = [] if gateway is None else [*gateway.routes()]
+        router = Router([*routes, *for_models])
+        cors = (changed or settings).gateway.cors
+        if gateway is None or not cors.origins:
+            return router, None
+        return router, Cors(cors.origins, cors.max_age, router, [*for_models, *health])
 
+    router, cors = routing()
     local_only = settings.is_loopback and settings.public_url is None
     limits = settings.gateway.http
     return Application(
-        router(),
+        router,
         public_url=settings.public_url,
         local_only=local_only,
         max_header_bytes=limits.max_header_bytes,
         body_idle_s=limits.body_timeout if gateway is not None else BODY_IDLE_S,
+        cors=cors,
         on_damage=lambda xorb: store.mark_damaged(Hash(xorb)),
         on_start=[siblings.run, *(part.start for part in (mirror, gateway, otlp) if part is not None)],
         on_drain=[gateway.drain] if gateway is not None else [],
-        on_change=router,
+        on_change=routing,
         on_stop=[part.close for part in (mirror, gateway, otlp) if part is not None],
         tracer=None if otlp is None else otlp.tracer,
     )

@@ -45,7 +45,8 @@ class Probe(threading.Thread):
         connection = self._connection()
         try:
             connection.request("GET", "/health")
-            return connection.getresponse().status == 200
+            # Settings may ask for a key even there.
+            return connection.getresponse().status in {200, 401}
         except ssl.SSLError as error:
             # Who asks for a certificate is there; this has none to show.
             return "CERTIFICATE_REQUIRED" in (error.reason or "")

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from server_process import ServerError, ServerProcess
+from server_process import ServerProcess
 
 from tests.conformance.model_server import Asked, ModelServer, Write, answer, chat, events
 
@@ -266,19 +266,6 @@ def test_numbers(gateway: Callable[..., httpx.Client], upstream: ModelServer) ->
     ):
         assert line in text.splitlines()
     assert "unknown" not in text
-
-
-@pytest.mark.parametrize(
-    ("more", "named"),
-    [
-        ('[cors]\norigins = ["https://example.org"]', "cors.origins"),
-    ],
-)
-def test_what_is_not_built_yet_is_refused(
-    gateway: Callable[..., httpx.Client], upstream: ModelServer, more: str, named: str
-) -> None:
-    with pytest.raises(ServerError, match=f"{named} is set, and this version does not do that yet"):
-        gateway(upstream, more=more)
 
 
 def test_an_upstream_is_asked_how_it_is(gateway: Callable[..., httpx.Client], upstream: ModelServer) -> None:

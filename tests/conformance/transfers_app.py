@@ -99,7 +99,7 @@ def wait(request: Request) -> Response:
 
 
 def main() -> None:
-    router = Router(pages.routes())
+    router = Router([pages.HEALTH])
     router.add("GET|HEAD", "/zeros/{size}", zeros)
     router.add("GET", "/broken/{at}", broken)
     router.add("GET", "/frames", frames)

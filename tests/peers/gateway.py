@@ -85,9 +85,18 @@ class Sdk(Program):
         super().__init__(OPENAI, "openai_driver.py", home)
         self._url = url
 
-    def call(self, do: str, key: str, *, asynchronous: bool = False, leave_after: int = ALL, **arguments: Any) -> Any:
+    def call(
+        self,
+        do: str,
+        key: str,
+        *,
+        asynchronous: bool = False,
+        leave_after: int = ALL,
+        retries: int = 0,
+        **arguments: Any,
+    ) -> Any:
         """Call `do` of a new client. Raises CallError."""
-        client = {"base_url": f"{self._url}/v1", "api_key": key}
+        client = {"base_url": f"{self._url}/v1", "api_key": key, "max_retries": retries}
         job = {
             "do": do, "with": arguments, "client": client, "asynchronous": asynchronous, "leave_after": leave_after,
         }  # fmt: skip

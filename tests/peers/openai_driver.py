@@ -2,8 +2,8 @@
 
 A call is {"do": "chat.completions.create", "with": {arguments}, "client": {arguments}, "asynchronous": bool,
 "leave_after": chunks}. A result is {"ok": value} or {"error": class name, "status", "code", "type", "param", "text"}.
-A stream is the list of its chunks; one that is left has as many as it was left after. Only openai and the standard
-library.
+A stream is the list of its chunks; one that is left has as many as it was left after. Of a call `with_raw_response`
+the value has headers too, and how often it was tried again. Only openai and the standard library.
 """
 
 import asyncio
@@ -17,11 +17,13 @@ import openai
 def plain(value):
     if isinstance(value, openai.BaseModel):
         return value.model_dump(mode="json", exclude_unset=True)
+    if hasattr(value, "retries_taken"):
+        return {"headers": dict(value.headers), "retries": value.retries_taken, "value": plain(value.parse())}
     return value
 
 
 def run(job):
-    with openai.OpenAI(max_retries=0, **job["client"]) as client:
+    with openai.OpenAI(**job["client"]) as client:
         answer = functools.reduce(getattr, job["do"].split("."), client)(**job["with"])
         if isinstance(answer, openai.Stream):
             with answer as stream:
@@ -30,7 +32,7 @@ def run(job):
 
 
 async def run_asynchronously(job):
-    async with openai.AsyncOpenAI(max_retries=0, **job["client"]) as client:
+    async with openai.AsyncOpenAI(**job["client"]) as client:
         answer = await functools.reduce(getattr, job["do"].split("."), client)(**job["with"])
         if not isinstance(answer, openai.AsyncStream):
             return plain(answer)

@@ -20,7 +20,7 @@ from tests.peers.gateway import CallError, LlamaServer, Sdk, make_models, text_o
 from tests.peers.llama_words import SPEECH
 from tests.peers.test_curl import curl
 
-KEY, NARROW_KEY, BURST_KEY = (f"sk-a-key-of-the-tests-{number:04}" for number in range(3))
+KEY, NARROW_KEY, BURST_KEY, SLOW_KEY = (f"sk-a-key-of-the-tests-{number:04}" for number in range(4))
 MODELS = ("caller", "counter", "parrot", "vectors")
 ASKED = [{"role": "user", "content": "Who are you?"}]
 CHAT = {"model": "parrot", "messages": ASKED}
@@ -50,6 +50,11 @@ models = ["vec*"]
 name = "burst"
 key = "{BURST_KEY}"
 limit = {{ requests_per_minute = 1, burst = 3 }}
+
+[[auth.keys]]
+name = "slow"
+key = "{SLOW_KEY}"
+limit = {{ requests_per_minute = 20, burst = 1 }}
 """
 MODEL = """
 [[models]]
@@ -77,12 +82,12 @@ def llamas(home: Path) -> Iterator[dict[str, LlamaServer]]:
 def gateway(home: Path, llamas: dict[str, LlamaServer]) -> Iterator[ServerProcess]:
     file = home / "gateway.toml"
     models = [MODEL.format(name=name, url=llama.url) for name, llama in llamas.items()]
-    keys = CONFIG.format(KEY=KEY, NARROW_KEY=NARROW_KEY, BURST_KEY=BURST_KEY)
+    keys = CONFIG.format(KEY=KEY, NARROW_KEY=NARROW_KEY, BURST_KEY=BURST_KEY, SLOW_KEY=SLOW_KEY)
     file.write_text(keys + "".join(models))
     (home / "data").mkdir()
     server = ServerProcess(home / "data", "--config", str(file), home=home)
     yield server
-    finish(server, [KEY, NARROW_KEY, BURST_KEY, SPEECH])
+    finish(server, [KEY, NARROW_KEY, BURST_KEY, SLOW_KEY, SPEECH])
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +130,37 @@ def test_long_stream(sdk: Sdk) -> None:
     numbers = [10 + number % 190 for number in range(2000)]
     assert text_of(chunks) == "".join(f" {number}" for number in numbers)
     assert chunks[-1]["choices"][0]["finish_reason"] == "length"
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_responses(sdk: Sdk, asynchronous: bool) -> None:
+    asked = {"model": "the-parrot", "input": "Who are you?"}
+    answer = sdk.call("responses.create", KEY, asynchronous=asynchronous, **asked)
+    (said,) = [part["text"] for item in answer["output"] for part in item.get("content") or []]
+    assert (answer["status"], said) == ("completed", SPEECH)
+    assert answer["usage"]["total_tokens"] > 0
+    events = sdk.call("responses.create", KEY, asynchronous=asynchronous, stream=True, **asked)
+    deltas = [event["delta"] for event in events if event["type"] == "response.output_text.delta"]
+    assert len(deltas) > 5
+    assert "".join(deltas) == SPEECH
+    assert (events[0]["type"], events[-1]["type"]) == ("response.created", "response.completed")
+    assert events[-1]["response"]["usage"]["total_tokens"] == answer["usage"]["total_tokens"]
+
+
+def test_headers_as_the_sdk_reads_them(sdk: Sdk) -> None:
+    answer = sdk.call("chat.completions.with_raw_response.create", KEY, extra_headers={"X-Request-Id": "mine"}, **CHAT)
+    assert answer["value"]["choices"][0]["message"]["content"] == SPEECH
+    headers = answer["headers"]
+    assert (headers["x-request-id"], headers["x-ratelimit-limit-requests"]) == ("mine", "100000")
+    assert int(headers["x-ratelimit-remaining-requests"]) < 100_000
+    assert headers["x-ratelimit-reset-requests"].endswith("s")
+
+
+def test_the_sdk_waits_as_long_as_it_is_told(sdk: Sdk) -> None:
+    for _ in range(2):
+        answer = sdk.call("chat.completions.with_raw_response.create", SLOW_KEY, retries=5, **CHAT)
+    # By itself it would try again within half a second, and more than once.
+    assert (answer["retries"], answer["value"]["choices"][0]["message"]["content"]) == (1, SPEECH)
 
 
 def test_tool_call(sdk: Sdk) -> None:

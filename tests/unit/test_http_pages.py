@@ -6,11 +6,11 @@ import re
 
 from tests.unit.http_driver import call
 from xetway import __version__
-from xetway.web.pages import routes
+from xetway.web.pages import HEALTH, routes
 
 
 def test_health() -> None:
-    got = call(routes(), "GET", "/health")
+    got = call([HEALTH], "GET", "/health")
     assert (got.status, got.json) == (200, {"status": "ok", "version": __version__})
 
 

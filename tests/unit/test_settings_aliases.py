@@ -24,7 +24,7 @@ SAMPLES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "MAX_REQUEST_SIZE": ("1000", {"http.max_body_bytes": 1000}),
     "AUTH_ENABLED": ("true", {"auth.enabled": True}),
     "API_KEYS": ("k", {"auth.enabled": True}),
-    "AUTH_HEALTH_CHECK": ("true", {"auth.public": ()}),
+    "AUTH_HEALTH_CHECK": ("true", {"auth.public": ("/openapi.json",)}),
     "RATE_LIMIT_ENABLED": ("1", {"limits.enabled": True}),
     "RATE_LIMIT_RPM": ("7", dict.fromkeys(_REQUESTS, 7)),
     "RATE_LIMIT_BURST": ("7", {"limits.key.burst": 7, "limits.anonymous.burst": 7}),

@@ -142,6 +142,13 @@ def test_a_wrong_value_names_its_source_and_what_is_valid(loaded: Loader, name: 
         ('[limits]\nurl = "http://h"\n', "limits.url must be an address that begins with redis:// or "),
         ('[cache]\nurl = "redis://u:hidden@h"\n', "cache.url has a user name or a password in it; XETWAY_CACHE_URL"),
         ("[cache]\nmax_bytes = 1\n", "cache.max_answer_bytes is more than cache.max_bytes, which is 1"),
+        *(
+            (f'[cors]\norigins = ["https://a.test", "{origin}"]\n', f"cors.origins has '{origin}', not an origin")
+            for origin in (
+                "*", "null", "a.test", "https://a.test/", "https://A.test", "https://a.test:443", "http://a.test:80",
+                "https://a.test/b", "https://u@a.test", "https://*.a.test", "",
+            )
+        ),
         ('[[auth.keys]]\nname = "a"\n', "auth.keys[0] needs one of key, key_env and key_file"),
         ('[[auth.keys]]\nname = "a"\nkey = "hidden"\n', "auth.keys[0].key: Expected `str` of length >= 8"),
         ('[[auth.keys]]\nname = "a"\nkey = "hidden12"\n' * 2, "auth.keys[1].name is 'a', which is the name of"),
@@ -156,6 +163,13 @@ def test_what_a_file_must_not_have(tmp_path: Path, text: str, message: str) -> N
         load({"config": str(file)}, {})
     assert message in caught.value.message
     assert "hidden" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "origins", [["*"], ["https://a.test", "http://localhost:3000", "http://[::1]:8080", "app://obsidian.md"]]
+)
+def test_origins(loaded: Loader, origins: list[str]) -> None:
+    assert loaded(f"cors.origins = {origins}\n").gateway.cors.origins == tuple(origins)
 
 
 def test_a_file_that_is_not_there() -> None:

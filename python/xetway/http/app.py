@@ -23,6 +23,7 @@ from typing import Any
 from xetway.errors import RequestError, StoreCorruptionError
 from xetway.http.access import Line, write
 from xetway.http.access import logger as access_log
+from xetway.http.cors import Cors
 from xetway.http.delayed import Delayed
 from xetway.http.errors import as_xetway_error, describe, error_response
 from xetway.http.origins import check_host, check_origin
@@ -75,18 +76,20 @@ class Application:
         *,
         public_url: str | None = None,
         local_only: bool = False,
+        cors: Cors | None = None,
         max_header_bytes: int = MAX_HEADER_BYTES,
         body_idle_s: float = BODY_IDLE_S,
         on_damage: Callable[[str], None] | None = None,
         on_start: Iterable[Callable[[], Coroutine[Any, Any, None]]] = (),
         on_drain: Iterable[Callable[[], None]] = (),
         on_stop: Iterable[Callable[[], None]] = (),
-        on_change: Callable[[Settings], Router] | None = None,
+        on_change: Callable[[Settings], tuple[Router, Cors | None]] | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         self._router = router
         self._public_url = public_url
         self._local_only = local_only
+        self._cors = cors
         self._max_header_bytes = max_header_bytes
         self._body_idle_s = body_idle_s
         self._on_damage = on_damage
@@ -128,7 +131,7 @@ class Application:
             ConfigError: They cannot be used; then nothing changes.
         """
         if self._on_change is not None:
-            self._router = self._on_change(settings)
+            self._router, self._cors = self._on_change(settings)
 
     def drain(self) -> None:
         """Prepare for the end: requests that run are still answered, and others should go elsewhere."""
@@ -165,6 +168,8 @@ class Application:
         started = time.perf_counter()
         request = Request(scope, receive, self._public_url, body_idle_s=self._body_idle_s)
         outcome = _Outcome()
+        if self._cors is not None:
+            send = self._cors.telling(request, send)
         if self._tracer is not None:
             request.trace = self._tracer(request)
         try:
@@ -217,7 +222,10 @@ class Application:
             )
         if self._local_only:
             check_host(request)
-        check_origin(request)
+        if self._cors is None:
+            check_origin(request)
+        elif (told := self._cors.check(request)) is not None:
+            return told
         handler, request.params = self._router.match(request.method, request.raw_path)
         use_pool_for(request.method)
         if _is_coroutine(handler):

@@ -8,7 +8,7 @@ that; clients that are no browsers send neither Sec-Fetch-Site nor Origin, and n
 * What may change something is refused when the browser says that a page of another origin sent it (Fetch Metadata;
   RFC 6454, section 7). That matters where no token is needed: with ``--open``.
 
-It does not offer CORS: no answer lets pages of other origins read it.
+No answer lets pages of other origins read it, but where `cors` does.
 """
 
 from __future__ import annotations

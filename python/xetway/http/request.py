@@ -238,9 +238,14 @@ class Request:
         """The body's size as the client announced it; None when it sends chunks.
 
         Raises:
-            RequestError: `bad_content_length`.
+            RequestError: `bad_content_length`; `unsupported_transfer_encoding` (501) with any coding but chunks, where
+                a proxy before this server might see another end of the body (RFC 9112, section 6.1).
         """
-        value = self.header("content-length")
+        value, coding = self.header("content-length"), self.header("transfer-encoding")
+        if coding is not None and coding.lower() != "chunked":
+            raise RequestError(
+                "the only transfer encoding known here is chunked", code="unsupported_transfer_encoding", status=501
+            )
         if value is None:
             return None
         if not (value.isascii() and value.isdigit() and len(value) <= 20):

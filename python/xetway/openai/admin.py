@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -22,7 +21,7 @@ from xetway.http.router import Route
 from xetway.http.threads import run
 from xetway.policy.caller import Caller
 from xetway.policy.clearing import Clearing
-from xetway.policy.key_store import KeyInfo
+from xetway.policy.key_object import Done, KeyList, described, generated
 from xetway.policy.keys import Keys
 from xetway.ports import Catalog
 from xetway.settings.gateway import Limit, Name, Positive, Priority, Scope
@@ -115,13 +114,13 @@ class _Admin:
         except ConfigError as error:
             raise RequestError(error.message, code="bad_key") from None
         await self._tell()
-        return json_response({"api_key": key, **_described(info, now)}, headers=_NO_STORE)
+        return json_response(generated(key, info, now), headers=_NO_STORE)
 
     def list(self, request: Request) -> Response:
         """All keys without their secrets, revoked ones too. When one was last used may be a minute late."""
         self._who(request)
         now = self._now()
-        return json_response({"keys": [_described(info, now) for info in self._keys.list()]}, headers=_NO_STORE)
+        return json_response(KeyList([described(info, now) for info in self._keys.list()]), headers=_NO_STORE)
 
     async def revoke(self, request: Request) -> Response:
         """Revoke a key; 404 if there is none."""
@@ -129,7 +128,7 @@ class _Admin:
         revoked = await run(partial(self._keys.revoke, key_id, who=who.id, client=request.client))
         await self._tell()
         message = f"key {key_id} is revoked" if revoked else f"key {key_id} was revoked before"
-        return json_response({"success": True, "message": message})
+        return json_response(Done(message=message))
 
     async def clear(self, request: Request) -> Response:
         """Forget the cached answers of a model, or all."""
@@ -139,7 +138,7 @@ class _Admin:
         done = await self._clearing.clear(model, who=who.id, client=request.client)
         of = "all models" if model is None else model
         later = "" if done else " as soon as the cache's server can be reached"
-        return json_response({"success": True, "message": f"the answers of {of} are forgotten{later}"})
+        return json_response(Done(message=f"the answers of {of} are forgotten{later}"))
 
     def _who(self, request: Request) -> Caller:
         authorization, x_api_key = (
@@ -169,26 +168,3 @@ def _form(body: bytes) -> dict[str, Any]:
         else:
             fields[name] = value
     return fields
-
-
-def _described(info: KeyInfo, now: float) -> dict[str, Any]:
-    return {
-        "key_id": info.id,
-        "name": info.name,
-        "rate_limit": info.limit.requests_per_minute,
-        "created_at": _time(info.created_at),
-        "last_used_at": _time(info.last_used_at),
-        "is_active": info.is_active(now),
-        "expires_at": _time(info.expires_at),
-        "revoked_at": _time(info.revoked_at),
-        "scopes": info.scopes,
-        "models": info.models,
-        "priority": info.priority,
-        "tokens_per_minute": info.limit.tokens_per_minute,
-        "burst": info.limit.burst,
-        "concurrency": info.limit.concurrency,
-    }
-
-
-def _time(unix_s: int | None) -> str | None:
-    return None if unix_s is None else datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -11,7 +11,6 @@ from asyncio import Future
 from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import chain
-from operator import attrgetter
 
 from xetway import ports
 from xetway._native import Answer, Forwarder
@@ -52,8 +51,6 @@ from xetway.ports import RawHeaders
 from xetway.settings import gateway as settings
 from xetway.siblings import Siblings, Total
 
-# Settings that are known and do nothing yet: who sets one must not believe that it holds.
-_UNBUILT = ("cors.origins",)
 # Usage is read in answers as they pass, so they must not be compressed.
 _PLAIN = (b"accept-encoding", b"identity")
 
@@ -112,7 +109,6 @@ class GatewayParts:
         Raises:
             ConfigError: Something cannot be used; then nothing changes.
         """
-        _refuse_unbuilt(options)
         options = shares.of_worker(options, self._siblings.number, self._siblings.count)
         catalog = Catalog(options.models, created=self._catalog.created)
         dial = Dialer(options.http)
@@ -220,13 +216,6 @@ class GatewayParts:
         for targets in self._runtime.targets.values():
             for target in targets:
                 target.breaker.release(worker)
-
-
-def _refuse_unbuilt(options: settings.Gateway) -> None:
-    for path in _UNBUILT:
-        find = attrgetter(path)
-        if find(options) != find(settings.Gateway()):
-            raise ConfigError(f"{path} is set, and this version does not do that yet: leave it out")
 
 
 def _storage(options: settings.Cache) -> ports.Storage:

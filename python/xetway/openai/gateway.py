@@ -15,6 +15,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from xetway.errors import ForbiddenError, RequestError, TransportError, XetwayError
+from xetway.http.cors import FOR_PAGES, without_page
 from xetway.http.delayed import Delayed
 from xetway.http.request import Bodies, Request
 from xetway.http.response import AnyResponse, Piece, Response, StreamResponse
@@ -41,7 +42,7 @@ _EMBEDDINGS = b"/embeddings"
 # Headers that an upstream may answer by.
 _VARY = ("accept", "openai-beta", "openai-organization", "openai-project")
 # What this server says of itself in every answer.
-_OWN_HEADERS = frozenset({b"x-request-id", b"server", b"x-content-type-options", b"date", b"content-length"})
+_OWN_HEADERS = FOR_PAGES | {b"x-request-id", b"server", b"x-content-type-options", b"date", b"content-length"}
 _LIMITS = b"x-ratelimit-"
 # What is between us and a client is not to keep events.
 _NO_CACHE = (b"cache-control", b"no-cache")
@@ -112,6 +113,11 @@ class Gateway:
         self._leaving = Delayed(WATCH_AFTER_S)
         self.batcher = Batcher(options.batching, self._ask_batch) if options.batching.enabled else None
 
+    @property
+    def auth(self) -> settings.Auth:
+        """Who may call."""
+        return self._options.auth
+
     def admit(self, request: Request, scope: settings.Scope = "infer") -> Caller:
         """Say who calls.
 
@@ -166,7 +172,7 @@ class Gateway:
             model,
             request.method,
             path,
-            request.raw_headers,
+            without_page(request),
             body,
             not is_form,
             caller.priority,

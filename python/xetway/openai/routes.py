@@ -9,7 +9,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
-from msgspec import Struct
 from msgspec.structs import asdict
 
 from xetway import __version__
@@ -20,31 +19,13 @@ from xetway.http.response import Response, json_response
 from xetway.http.router import Route
 from xetway.openai import paths
 from xetway.openai.catalog import Catalog, ModelList
+from xetway.openai.description import Description
 from xetway.openai.gateway import Gateway
-from xetway.policy.breaker import State
+from xetway.openai.status import QueueStats, Readiness, Status, UpstreamStatus
 from xetway.policy.cache import Stats
+from xetway.policy.key_object import Done
 from xetway.policy.queue import ModelStats
 from xetway.policy.queue_totals import QueueTotals
-
-
-class UpstreamStatus(Struct, frozen=True):
-    """One upstream of a model."""
-
-    upstream: str
-    healthy: bool
-    breaker: State
-
-
-class Status(Struct, frozen=True):
-    """The answer of /status."""
-
-    status: Literal["ready", "degraded", "not_ready"]
-    version: str
-    uptime_seconds: int
-    models_available: int
-    models: dict[str, list[UpstreamStatus]]
-    # What the caches of all workers did; null where there is none.
-    cache: Stats | None
 
 
 class Routes:
@@ -65,6 +46,7 @@ class Routes:
         self._catalog = catalog
         self._targets = targets
         self._queue_totals = queue_totals
+        self._description = Description(gateway.auth, more_paths)
         self._cache_totals = cache_totals
         self._more_paths = more_paths
         self._clock = clock
@@ -82,10 +64,11 @@ class Routes:
         for pattern in paths.patterns(self._more_paths):
             yield "POST", pattern, self._gateway.infer
         yield "GET|HEAD|POST|PUT|PATCH|DELETE", "/v1/{path...}", self._unknown
-        yield "GET|HEAD", "/health/live", _live
+        yield "GET|HEAD", "/health/live", self._live
         yield "GET|HEAD", "/health/ready", self._ready
         yield "GET|HEAD", "/ready", self._ready
         yield "GET|HEAD", "/status", self._status
+        yield "GET|HEAD", "/openapi.json", self._describe
         yield "GET", "/admin/queue/stats", self._queue_stats
         yield "POST", "/admin/breakers/reset", self._reset
 
@@ -105,9 +88,14 @@ class Routes:
         self._gateway.admit(request)
         raise paths.not_forwarded(request.method, f"/v1/{request.params['path']}")
 
-    async def _ready(self, _request: Request) -> Response:
+    async def _live(self, request: Request) -> Response:
+        self._gateway.admit(request)
+        return json_response(Readiness("alive"))
+
+    async def _ready(self, request: Request) -> Response:
+        self._gateway.admit(request)
         able = not self._draining and any(target.available for each in self._targets.values() for target in each)
-        return json_response({"status": "ready" if able else "not_ready"}, 200 if able else 503)
+        return json_response(Readiness("ready" if able else "not_ready"), 200 if able else 503)
 
     async def _status(self, request: Request) -> Response:
         caller = self._gateway.admit(request)
@@ -124,20 +112,20 @@ class Routes:
         stats = None if self._cache_totals is None else await self._cache_totals()
         return json_response(Status(summary, __version__, uptime_s, sum(able), models, stats))
 
+    async def _describe(self, request: Request) -> Response:
+        self._gateway.admit(request)
+        return self._description.answer(request)
+
     async def _queue_stats(self, request: Request) -> Response:
         self._gateway.admit(request, "admin")
         totals = await self._queue_totals()
         together = totals.all
         per_model = ModelStats(totals.models, together.current_size, together.total_queued, together.total_processed)
-        return json_response({**asdict(together), "per_model": per_model})
+        return json_response(QueueStats(**asdict(together), per_model=per_model))
 
     async def _reset(self, request: Request) -> Response:
         self._gateway.admit(request, "admin")
         for targets in self._targets.values():
             for target in targets:
                 target.breaker.reset()
-        return json_response({"success": True})
-
-
-async def _live(_request: Request) -> Response:
-    return json_response({"status": "alive"})
+        return json_response(Done("all upstreams are tried again"))

@@ -114,7 +114,12 @@ ALIASES: tuple[Alias, ...] = (
     _to("TLS_KEY_PATH", "tls.key"),
     _to("AUTH_ENABLED", "auth.enabled"),
     _keys("API_KEYS", "keys with commas between them, each as it is or as its SHA-256 in lower-case hexadecimal"),
-    _switch("AUTH_HEALTH_CHECK", "auth.public", on=(), note="`true`: health checks and /metrics need a key too"),
+    _switch(
+        "AUTH_HEALTH_CHECK",
+        "auth.public",
+        on=("/openapi.json",),
+        note="`true`: health checks and /metrics need a key too",
+    ),
     _to("RATE_LIMIT_ENABLED", "limits.enabled"),
     _to("RATE_LIMIT_RPM", *_REQUESTS),
     _to("RATE_LIMIT_BURST", "limits.key.burst", "limits.anonymous.burst"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ import msgspec
 
 from xetway.errors import ConfigError
 from xetway.settings.gateway import Gateway, Model, StaticKey, Upstream, digest_of
+
+# As a browser writes it: without the scheme's own port, and nothing after it.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
+_OWN_PORT = re.compile(r"http://.*:80|https://.*:443")
 
 
 def digested(path: str, value: Any) -> Any:
@@ -45,6 +50,7 @@ def _problems(gateway: Gateway) -> Iterator[tuple[str, str]]:
     ):
         if url is not None:
             yield from _of_url(path, url)
+    yield from _of_origins(gateway.cors.origins)
     if gateway.tls is not None:
         for name in ("cert", "key", "client_ca"):
             yield from _of_file(f"tls.{name}", getattr(gateway.tls, name))
@@ -108,6 +114,12 @@ def _of_url(path: str, url: str) -> Iterator[tuple[str, str]]:
         is_usable = False
     if not is_usable:
         yield path, f"must be an address that begins with {' or '.join(f'{scheme}://' for scheme in sorted(schemes))}"
+
+
+def _of_origins(origins: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for origin in () if origins == ("*",) else origins:
+        if not _ORIGIN.fullmatch(origin) or _OWN_PORT.fullmatch(origin):
+            yield "cors.origins", f'has {origin!r}, not an origin such as https://app.example.org, nor "*" alone'
 
 
 def _of_file(path: str, file: Path | None) -> Iterator[tuple[str, str]]:

@@ -110,7 +110,7 @@ class Auth(_Table, frozen=True, kw_only=True):
     # Whether a key is needed; where it is not set, it is as soon as `keys` are.
     enabled: bool = False
     # Paths that need no key, compared whole.
-    public: tuple[str, ...] = ("/health", "/health/live", "/health/ready", "/ready", "/metrics")
+    public: tuple[str, ...] = ("/health", "/health/live", "/health/ready", "/ready", "/metrics", "/openapi.json")
     keys: tuple[StaticKey, ...] = ()
 
 
@@ -202,6 +202,7 @@ class Cors(_Table, frozen=True, kw_only=True):
     """Pages of which origins may call from a browser; none by default."""
 
     origins: tuple[str, ...] = ()
+    # Seconds for which a browser need not ask again.
     max_age: Count = 600
 
 

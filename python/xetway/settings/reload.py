@@ -23,7 +23,6 @@ _AT_START = (
     "http.body_timeout",
     "http.drain",
     "tls.",
-    "cors.",
     "telemetry.",
 )
 _LIVE = frozenset({"server.log_level"})

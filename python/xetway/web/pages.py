@@ -45,6 +45,9 @@ async def health(_request: Request) -> Response:
     return json_response(Health("ok", __version__))
 
 
+HEALTH: Route = ("GET|HEAD", "/health", health)
+
+
 def index(upstream: str | None) -> Callable[[Request], Awaitable[Response]]:
     """The handler that shows how to use this very server, with its own address in the examples."""
     mirror = "" if upstream is None else f"<p>{_MIRROR.substitute(upstream=html.escape(upstream))}</p>"
@@ -74,5 +77,4 @@ def _part(name: str) -> str:
 
 def routes(upstream: str | None = None) -> Iterable[Route]:
     """The routes of this module; `upstream` is the hub that the server mirrors, if it does."""
-    yield "GET|HEAD", "/health", health
     yield "GET|HEAD", "/", index(upstream)
