@@ -107,6 +107,13 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
             }
         }
     }
+    if options.rate.is_some() {
+        // What was due and not answered has waited so far: a server that does not keep up must not look quick.
+        let asked = connections.iter().filter(|one| one.waiting).map(|one| one.asked);
+        for due in asked.chain(run.due.iter().copied()).filter(|due| *due >= from) {
+            run.times.add(end.saturating_duration_since(due));
+        }
+    }
     report(&mut run, options.seconds);
     Ok(())
 }
