@@ -67,7 +67,7 @@ def test_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = json.loads((tmp_path / "gateway.json").read_text())
     assert set(found["kinds"]) == set(rounds.KINDS)
     assert all(set(runs) == {"xetway", "direct"} for runs in found["kinds"].values())
-    assert {run["errors"] for side in found["kinds"]["saturated"].values() for run in side} == {0}
+    assert {run["errors"] for runs in found["kinds"].values() for side in runs.values() for run in side} == {0}
     assert found["figures"]["unread_mib"] < 64
 
 
