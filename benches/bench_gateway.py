@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=2000, help="idle ones (default: %(default)s)")
     parser.add_argument("--sides", help="names of the sides, with commas (default: all)")
     parser.add_argument("--most-foreign", type=float, default=0.1, help="cores others may take (default: %(default)s)")
-    parser.add_argument("--tries", type=int, default=3, help="of a run while others take more (default: %(default)s)")
+    parser.add_argument("--tries", type=int, default=2, help="of a run while others take more (default: %(default)s)")
     parser.add_argument("--results", type=Path, help="folder for the result (default: results/)")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="xetway-bench-") as root:

@@ -1,4 +1,4 @@
-"""Granian's own share: an ASGI application that reads the question and answers, served as xetway is served.
+"""Granian's own share: an ASGI application that reads the question and answers, embedded as in xetway.
 
 python floor.py PORT
 """
@@ -13,7 +13,8 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from xetway.serve import BACKLOG, CONNECTION_BUFFER_BYTES
+BACKLOG = 1024
+BUFFER_BYTES = 128 * 1024
 
 ANSWER = b'{"answer":"' + b"x" * 354 + b'"}'
 HEAD = {
@@ -39,7 +40,7 @@ def main() -> None:
         port=int(sys.argv[1]),
         interface=Interfaces.ASGI,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(max_buffer_size=CONNECTION_BUFFER_BYTES),
+        http1_settings=HTTP1Settings(max_buffer_size=BUFFER_BYTES),
         websockets=False,
         backlog=BACKLOG,
         backpressure=8192,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,8 +20,9 @@ def middle(runs: Sequence[Mapping[str, Any]], key: str) -> float:
 
 
 def times(runs: Runs, peer: str, key: str) -> float:
-    """Median of the rounds' ratios."""
-    return median(ours[key] / theirs[key] for ours, theirs in zip(runs[US], runs[peer], strict=True) if theirs[key])
+    """Median of the rounds' ratios; without end where a peer answered nothing in its time."""
+    pairs = zip(runs[US], runs[peer], strict=True)
+    return median(ours[key] / theirs[key] if theirs[key] else math.inf for ours, theirs in pairs)
 
 
 def added_ms(runs: Runs, key: str, side: str = US) -> float:

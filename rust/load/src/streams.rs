@@ -20,7 +20,10 @@ struct Run {
     events: Times,
     first: Times,
     streams: usize,
-    errors: usize,
+    /// With another status than 200, another number of events or no end, or cut off.
+    refused: usize,
+    incomplete: usize,
+    cut: usize,
     /// Events, with those of the warm-up.
     all: usize,
 }
@@ -112,16 +115,18 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
                 run.first.add(asked.elapsed());
             }
             run.all += (stream.events - before) as usize;
-            let good = match state {
-                State::Answered(good) => good && stream.done && stream.events == options.events,
+            match state {
+                State::Answered(false) => run.refused += 1,
+                State::Answered(true) => {
+                    run.incomplete += usize::from(!stream.done || stream.events != options.events);
+                }
                 State::Closed(_) => {
+                    run.cut += 1;
                     connection.reopen(options.to, poll.registry())?;
-                    false
                 }
                 State::Free | State::Waiting => continue,
-            };
+            }
             run.streams += 1;
-            run.errors += usize::from(!good);
             *stream = Stream::default();
             connection.ask(&question, Instant::now())?;
         }
@@ -134,9 +139,16 @@ fn report(run: &mut Run, during: Duration) {
     let rate = per_second(run.events.len(), during);
     let (times, first) = (run.events.quantiles("event"), run.first.quantiles("first"));
     let Run {
-        streams, errors, all, ..
+        streams,
+        refused,
+        incomplete,
+        cut,
+        all,
+        ..
     } = run;
-    println!(r#"{{{times}{first}"events_per_s": {rate:.1}, "all": {all}, "streams": {streams}, "errors": {errors}}}"#);
+    let errors = *refused + *incomplete + *cut;
+    print!(r#"{{{times}{first}"events_per_s": {rate:.1}, "all": {all}, "streams": {streams}, "errors": {errors}, "#);
+    println!(r#""refused": {refused}, "incomplete": {incomplete}, "cut": {cut}}}"#);
 }
 
 #[cfg(test)]
