@@ -65,6 +65,10 @@ class Answer:
         """
 
     @property
+    def until_close(self) -> bool:
+        """Whether just the end of the connection ends the body: then nothing proves that it is complete."""
+
+    @property
     def body(self) -> bytes | None:
         """The whole body, if it has at most 256 KiB and says so, or ended at once; else None: `read` it."""
 

@@ -186,6 +186,49 @@ def test_embeddings_sent_alone_keep_their_headers_and_a_batch_has_those_of_its_f
     assert set(told[2:]) == {(trace.format(number), f"id-{number}", f"team {number}") for number in (4, 5)}
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize(
+    ("path", "sent", "told"),
+    [
+        (CHAT, b"data: 1\n\n", "stream_unfinished"),
+        (CHAT, b"", "stream_unfinished"),
+        ("/v1/completions", b"data: 1\n\n", "stream_unfinished"),
+        (CHAT, b"data: 1\r\n\r\ndata: [DONE]\r\n\r\n", None),
+        (CHAT, b'data: 1\n\ndata: {"error":{"message":"broken"}}\n\n', None),
+        ("/v1/responses", b"data: 1\n\n", None),
+    ],
+)
+def test_a_stream_that_ends_with_its_connection_is_done_only_if_it_says_so(
+    streaming: httpx.Client, upstream: ModelServer, path: str, sent: bytes, told: str | None, at_once: bool
+) -> None:
+    go = threading.Event()
+
+    def stream(_: Asked, write: Write) -> None:
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+        if at_once:
+            write(head + sent)
+            return
+        write(head + sent[:4])
+        assert go.wait(30)
+        write(sent[4:])
+
+    upstream.manner, upstream.closes = stream, True
+    got = b""
+    try:
+        with streaming.stream("POST", path, json={"model": "m", "stream": True}) as answered:
+            assert answered.status_code == 200
+            go.set()
+            for piece in answered.iter_raw():
+                got += piece
+        is_cut = False
+    except httpx.RemoteProtocolError:
+        is_cut = True
+    assert is_cut == (told is not None)
+    rest = got.removeprefix(sent)
+    assert got.startswith(sent)
+    assert (told is None and rest == b"") or json.loads(rest.removeprefix(b"data: "))["error"]["code"] == told
+
+
 def test_a_stream_with_an_end_of_http_s_own_is_believed(streaming: httpx.Client, upstream: ModelServer) -> None:
     upstream.manner, upstream.closes = events(b"1"), True
     assert streaming.post(CHAT, json={"model": "m", "stream": True}).content == b"data: 1\n\n"

@@ -80,6 +80,30 @@ def test_a_stream_that_breaks_never_ends_well(end):
     assert (error.code, error.status, error.retryable) == ("connection_cut", 502, False)
 
 
+@pytest.mark.parametrize(
+    ("framing", "told"),
+    [
+        (b"", True),
+        (b"Connection: close\r\n", True),
+        (b"Content-Length: 3\r\n", False),
+        (b"Transfer-Encoding: chunked\r\n", False),
+    ],
+)
+def test_an_answer_says_whether_only_its_connection_ends_it(framing, told):
+    async def main():
+        async def answer(asked):
+            body = b"3\r\nabc\r\n0\r\n\r\n" if b"chunked" in framing else b"abc"
+            asked.writer.write(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n" + body)
+            asked.writer.close()
+
+        async with serving(answer) as server:
+            made = await send(Upstream(server.url))
+            assert (made.body or b"".join(await read_all(made))) == b"abc"
+            return made.until_close
+
+    assert asyncio.run(main()) is told
+
+
 def gone_after(leave):
     """Let `leave(answer)` go away from a stream after one event; returns once the server has noticed."""
     gone = asyncio.Event()

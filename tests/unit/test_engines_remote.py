@@ -20,6 +20,7 @@ class Said:
 
     headers: RawHeaders
     body: bytes | None = b""
+    until_close = False
 
     def __init__(self, status: int) -> None:
         self.status = status

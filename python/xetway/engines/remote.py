@@ -10,20 +10,20 @@ import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from xetway.errors import BusyError, ConfigError, TransportError
-from xetway.openai import forms
+from xetway.openai import finishing, forms
 from xetway.openai.body import Edits
 from xetway.policy.breaker import Breaker
 from xetway.ports import Answer, Question, RawHeaders
 from xetway.settings.gateway import Model, Upstream
 
 # (method, path with query, headers of a client, body, headers of our own) -> answer
-Send: TypeAlias = Callable[[str, bytes, RawHeaders, bytes, RawHeaders], Awaitable[Answer]]
+Send: TypeAlias = Callable[[str, bytes, RawHeaders, bytes, RawHeaders], Awaitable["Received"]]
 # (upstream, headers of every request to it, most seconds for an answer or None) -> send
 Dial: TypeAlias = Callable[[Upstream, RawHeaders, float | None], Send]
 
@@ -35,6 +35,15 @@ _FAULTS = frozenset({502, 503, 504})
 _INTERNAL = 500
 # Requests that were answered with 500 and are remembered.
 _MAX_SUSPECTS = 64
+
+
+class Received(Answer, Protocol):
+    """An answer as it comes from the network."""
+
+    @property
+    def until_close(self) -> bool:
+        """Whether just the end of the connection ends its body: then nothing proves that it is complete."""
+        ...
 
 
 class RemoteTarget:
@@ -80,7 +89,7 @@ class RemoteTarget:
         else:
             self._suspects.clear()
             leave.ok()
-        return answer
+        return finishing.checked(answer, question.path) if answer.until_close else answer
 
     def _is_new_suspect(self, question: Question) -> bool:
         """Whether a 500 is the upstream's fault: llama.cpp gives one to some mistakes of clients too, again and again.

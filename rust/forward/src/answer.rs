@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -31,6 +31,8 @@ pub struct Answer {
     pub status: u16,
     /// Headers for the client: those of the connection are gone, `Content-Length` is there only if it is true.
     pub headers: HeaderMap,
+    /// Whether just the end of the connection ends the body: then nothing proves that it is complete.
+    pub until_close: bool,
     /// The body, or what reads it.
     pub body: Body,
 }
@@ -80,6 +82,8 @@ pub(crate) async fn open(
     if let Err((kind, what)) = check(parts.status, &headers) {
         return Err(wrong(kind, upstream.host(), what));
     }
+    let framed = headers.contains_key(TRANSFER_ENCODING) || headers.contains_key(CONTENT_LENGTH);
+    let until_close = parts.version < Version::HTTP_2 && !framed && body.size_hint().exact().is_none();
     let without_body = head_only || parts.status == StatusCode::NOT_MODIFIED;
     let length = if without_body {
         stated_length(&headers)
@@ -104,6 +108,7 @@ pub(crate) async fn open(
     Ok(Answer {
         status: parts.status.as_u16(),
         headers,
+        until_close,
         body,
     })
 }

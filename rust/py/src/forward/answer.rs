@@ -18,6 +18,8 @@ pub(super) struct Answer {
     #[pyo3(get)]
     status: u16,
     headers: HeaderMap,
+    #[pyo3(get)]
+    until_close: bool,
     head_s: f64,
     body: Body,
 }
@@ -32,6 +34,7 @@ impl Answer {
         Self {
             status: arrived.status,
             headers: arrived.headers,
+            until_close: arrived.until_close,
             head_s: arrived.head_s,
             body: match arrived.body {
                 Content::Whole(body) => Body::Whole(PyBytes::new(py, &body).unbind()),

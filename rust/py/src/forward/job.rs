@@ -79,7 +79,12 @@ impl Job {
             began,
         } = self;
         let sent = AssertUnwindSafe(upstream.send(request, limits)).catch_unwind().await;
-        let Answer { status, headers, body } = match sent {
+        let Answer {
+            status,
+            headers,
+            until_close,
+            body,
+        } = match sent {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return queue.push(ticket, Outcome::Failed(Trouble::Failed(error))),
             Err(_panic) => return queue.push(ticket, Outcome::Failed(Trouble::Panicked)),
@@ -89,6 +94,7 @@ impl Job {
             Outcome::Arrived(Arrived {
                 status,
                 headers,
+                until_close,
                 body,
                 head_s,
             })

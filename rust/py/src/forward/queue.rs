@@ -72,6 +72,7 @@ impl Trouble {
 pub(super) struct Arrived {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
+    pub(super) until_close: bool,
     pub(super) body: Content,
     /// When its head came, after the request.
     pub(super) head_s: f64,
