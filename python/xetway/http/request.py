@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import chain
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from xetway.errors import RequestError, XetwayError
+from xetway.http.bodies import Bodies
 from xetway.http.response import Response
 from xetway.http.tracing import Trace
 
@@ -37,41 +38,6 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Of names that are no secrets; asking the system for each would cost a switch between threads.
 _ids = random.Random()  # noqa: S311
-
-
-class Bodies:
-    """Bytes of bodies that are held in memory while the rest of them arrives, or their answers, over all requests."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
-        self.held_bytes = 0
-
-    def add(self, count: int) -> None:
-        """Hold so many more, or less.
-
-        Raises:
-            RequestError: `busy` (503): now they are too many.
-        """
-        self.held_bytes += count
-        if count > 0 and self.held_bytes > self._limit_bytes:
-            raise RequestError(
-                "the server is busy, try again", code="busy", status=503, headers=(("retry-after", "5"),)
-            )
-
-    @contextlib.contextmanager
-    def holding(self, count: int) -> Iterator[None]:
-        """Hold so many for a while.
-
-        Raises:
-            RequestError: as `add`.
-        """
-        try:
-            self.add(count)
-            yield
-        finally:
-            self.add(-count)
-
-
 _bodies = Bodies(128 * 1024 * 1024)
 
 

@@ -15,9 +15,10 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from xetway.errors import ForbiddenError, RequestError, TransportError, XetwayError
+from xetway.http.bodies import Bodies
 from xetway.http.cors import FOR_PAGES, without_page
 from xetway.http.delayed import Delayed
-from xetway.http.request import Bodies, Request
+from xetway.http.request import Request
 from xetway.http.response import AnyResponse, Piece, Response, StreamResponse
 from xetway.http.sending import Watch
 from xetway.openai import body as bodies
