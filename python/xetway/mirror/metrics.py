@@ -30,7 +30,7 @@ _GAUGES = frozenset({"cache_bytes", "cache_xorbs", "cache_plain_files", "free_di
 
 
 def samples(mirror: Mirror) -> Iterator[Sample]:
-    """The numbers as they are now. Blocking."""
+    """The numbers as they are now."""
     for name, label, value in mirror.counters.items():
         labels = ((_LABELS[name], label),) if name in _LABELS else ()
         yield Sample(f"xetway_mirror_{name}_total", value, "counter", _HELP.get(name, ""), labels)
