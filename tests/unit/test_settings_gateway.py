@@ -260,6 +260,19 @@ def test_what_a_running_server_can_take(loaded: Loader) -> None:
     assert reloadable(new, new) == (new, [])
 
 
+def test_a_file_that_may_not_be_looked_for_is_named_with_its_setting(
+    loaded: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    text = SMALLEST.replace(" }]", ', key_file = "upstream.key" }]')
+    monkeypatch.setattr(Path, "is_file", forbidden)
+    message = refused(loaded, text)
+    assert "models[0].upstreams[0].key_file is '" in message
+    assert "upstream.key', which cannot be read: Permission denied" in message
+
+
 def test_tls_begins_and_ends_with_a_restart(loaded: Loader, tmp_path: Path) -> None:
     for name in ("cert", "key"):
         (tmp_path / name).touch()

@@ -124,5 +124,8 @@ def _of_origins(origins: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 
 
 def _of_file(path: str, file: Path | None) -> Iterator[tuple[str, str]]:
-    if file is not None and not file.is_file():
-        yield path, f"is {str(file)!r}, which is no file"
+    try:
+        if file is not None and not file.is_file():
+            yield path, f"is {str(file)!r}, which is no file"
+    except OSError as error:
+        yield path, f"is {str(file)!r}, which cannot be read: {error.strerror}"
