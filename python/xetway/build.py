@@ -39,7 +39,8 @@ def build(settings: Settings, siblings: Siblings) -> Application:
     try:
         return _build(settings, siblings)
     except (OSError, sqlite3.Error) as error:
-        raise ConfigError(f"the data folder {settings.data} cannot be used: {describe(error)}") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else describe(error)
+        raise ConfigError(f"the data folder {settings.data} cannot be used: {reason}") from error
 
 
 def _build(settings: Settings, siblings: Siblings) -> Application:

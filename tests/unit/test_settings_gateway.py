@@ -124,12 +124,14 @@ def test_a_wrong_value_names_its_source_and_what_is_valid(loaded: Loader, name: 
         (SMALLEST + 'set_headers = {"a b" = "hidden"}\n', "key in models[0].set_headers: Expected `str` matching"),
         (SMALLEST + 'set_headers = {a = "hidden\\n"}\n', "models[0].set_headers[...]: Expected `str` matching regex"),
         ("models = 5\n", "gateway.toml: models: Expected `array`, got `int`"),
+        (SMALLEST.replace(" }]", ', http = "3" }]'), "[0].http: Invalid enum value '3'; it must be 1.1 or 2"),
+        (SMALLEST + '[[auth.keys]]\nname = "k"\nscopes = ["infr"]\n', "'infr'; it must be infer or load or admin"),
         (SMALLEST + "timeout = -1\n", "models[0].timeout: Expected `float` > 0"),
-        (SMALLEST.replace("http://", "ftp://"), "models[0].upstreams[0].url: Expected `str` matching"),
+        (SMALLEST.replace("http://", "ftp://"), "models[0].upstreams[0].url must be an http:// or"),
         (SMALLEST.replace("url", "uri"), "models[0].upstreams[0].uri is no setting; did you mean url?"),
-        (SMALLEST.replace("9000", "99999"), "models[0].upstreams[0].url must be an address"),
-        (SMALLEST.replace("/v1", "/v1\\n"), "models[0].upstreams[0].url must be an address"),
-        (SMALLEST.replace("/v1", "/v1?a=b"), "models[0].upstreams[0].url must be an address"),
+        (SMALLEST.replace("9000", "99999"), "models[0].upstreams[0].url must be an http:// or"),
+        (SMALLEST.replace("/v1", "/v1\\n"), "models[0].upstreams[0].url must be an http:// or"),
+        (SMALLEST.replace("/v1", "/v1?a=b"), "models[0].upstreams[0].url must be an http:// or"),
         (SMALLEST.replace("127", "user:hidden@127"), "models[0].upstreams[0].url has a user name in it"),
         (SMALLEST + SMALLEST, "models[1].name is 'm', which is a name of models[0] already"),
         (SMALLEST + 'aliases = ["m"]\n', "models[0].aliases is 'm', which is a name of models[0] already"),
@@ -181,7 +183,7 @@ def test_names_that_are_not_known(loaded: Loader) -> None:
     assert "did you mean XETWAY_QUEUE_MAX_SIZE?" in refused(loaded, SMALLEST, {"XETWAY_QUEUE_MAXSIZE": "1"})
     assert "did you mean XETWAY_PORT?" in refused(loaded, SMALLEST, {"XETWAY_SERVER_PORT": "1"})
     assert "did you mean queue.max_size?" in refused(loaded, SMALLEST, {}, "queue.maxsize=1")
-    assert "--set takes SETTING=VALUE" in refused(loaded, SMALLEST, {}, "queue.max_size")
+    assert "queue.max_size has no value" in refused(loaded, SMALLEST, {}, "queue.max_size")
     assert "did you mean HF_SERVER_HOST?" in refused(loaded, SMALLEST, {"HF_SERVER_HOSTS": "1"})
     load({}, {"XETWAY_UPSTREAM_TOKEN": "x", "XETWAY_KILL_SEED": "1", "HF_SERVER_HOSTS": "1"})
 
@@ -248,14 +250,27 @@ def test_what_a_running_server_can_take(loaded: Loader) -> None:
     old = loaded(SMALLEST + "[queue]\nmax_size = 1\n")
     new = loaded(
         SMALLEST.replace('"m"', '"n"') + "[queue]\nmax_size = 2\n[server]\nport = 9\nlog_level = 'debug'\n"
-        "[cache]\nmax_bytes = '2MiB'\nttl = 5\n[http]\ntimeout = 3\n"
+        "[cache]\nmax_bytes = '2MiB'\nttl = 5\n[http]\ntimeout = 3\nheader_timeout = 4\n"
     )
     settings, waiting = reloadable(old, new)
-    assert waiting == ["server.port", "cache.max_bytes"]
+    assert waiting == ["server.port", "cache.max_bytes", "http.header_timeout"]
     assert (settings.port, settings.log_level, settings.gateway.queue.max_size) == (8080, "debug", 2)
     assert (settings.gateway.cache.max_bytes, settings.gateway.cache.ttl) == (64 << 20, 5)
     assert (settings.gateway.models[0].name, settings.gateway.http.timeout) == ("n", 3)
     assert reloadable(new, new) == (new, [])
+
+
+def test_a_file_that_may_not_be_looked_for_is_named_with_its_setting(
+    loaded: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    text = SMALLEST.replace(" }]", ', key_file = "upstream.key" }]')
+    monkeypatch.setattr(Path, "is_file", forbidden)
+    message = refused(loaded, text)
+    assert "models[0].upstreams[0].key_file is '" in message
+    assert "upstream.key', which cannot be read: Permission denied" in message
 
 
 def test_tls_begins_and_ends_with_a_restart(loaded: Loader, tmp_path: Path) -> None:
@@ -284,6 +299,9 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     assert xetway("config", "show", "--config", str(file), "--set", "queue.max_size=50", "--port", "7") == 0
     shown = tomllib.loads(capsys.readouterr().out)
     assert (shown["queue"]["max_size"], shown["server"]["port"], shown["models"][0]["name"]) == (50, 7, "m")
+    file.write_text(f"{SMALLEST}[tls]\ncert = 'gateway.toml'\nkey = 'gateway.toml'\n")
+    assert xetway("config", "check", str(file)) == 2
+    assert "gateway.toml', which holds no certificate in PEM form" in capsys.readouterr().err
     file.write_text("[queue]\nmax_size = -1\n")
     assert xetway("config", "check", str(file)) == 2
     assert "gateway.toml: queue.max_size is -1; it must be a whole number at least 0" in capsys.readouterr().err

@@ -75,15 +75,20 @@ def show(**options: Any) -> int:
 def check(file: str) -> int:
     """Check a configuration file, together with the variables that are set here. Exit code 2 if it is wrong.
 
+    Variables that hold keys (`key_env`) are looked for when the server starts.
+
     \b
     Example:
       xetway config check gateway.toml
     """  # noqa: D301  (\b is for click: keep the lines below)
+    from xetway.certificates import Certificates  # noqa: PLC0415
     from xetway.cli.sizes import count  # noqa: PLC0415
     from xetway.settings import load  # noqa: PLC0415
     from xetway.settings.sources import without_effect  # noqa: PLC0415
 
     gateway = load({"config": file}).gateway
+    if gateway.tls is not None:
+        Certificates(gateway.tls).check()
     for line in without_effect(os.environ):
         click.echo(f"xetway: {line}", err=True)
     click.echo(f"{file} is fine: {count(len(gateway.models), 'model')}, {count(len(gateway.auth.keys), 'key')}")

@@ -72,6 +72,8 @@ def create(
 ) -> int:
     """Make a key and print it, and nothing else, on stdout. It is shown this once; only its digest is kept.
 
+    A server that runs knows it within a second. Whether it lets in who brings no key is up to its `auth.enabled`.
+
     \b
     Examples:
       export OPENAI_API_KEY=$(xetway key create --name app)

@@ -83,14 +83,15 @@ def _of_upstream(upstream: Upstream, place: str) -> Iterator[tuple[str, str]]:
     try:
         parts = urlsplit(upstream.url)
         is_plain = upstream.url.isascii() and upstream.url.isprintable() and not set(upstream.url) & set(" ?#")
-        is_usable = is_plain and bool(parts.hostname) and (parts.port or 1) > 0
+        is_http = upstream.url.startswith(("http://", "https://"))
+        is_usable = is_http and is_plain and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         is_usable = False
     else:
         if "@" in parts.netloc:
             yield f"{place}.url", "has a user name in it; key_env or key_file names a key"
     if not is_usable:
-        yield f"{place}.url", "must be an address without a query, such as http://127.0.0.1:9000/v1"
+        yield f"{place}.url", "must be an http:// or https:// address without a query, such as http://127.0.0.1:9000/v1"
     yield from _of_file(f"{place}.ca_bundle", upstream.ca_bundle)
     yield from _of_file(f"{place}.key_file", upstream.key_file)
 
@@ -123,5 +124,8 @@ def _of_origins(origins: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 
 
 def _of_file(path: str, file: Path | None) -> Iterator[tuple[str, str]]:
-    if file is not None and not file.is_file():
-        yield path, f"is {str(file)!r}, which is no file"
+    try:
+        if file is not None and not file.is_file():
+            yield path, f"is {str(file)!r}, which is no file"
+    except OSError as error:
+        yield path, f"is {str(file)!r}, which cannot be read: {error.strerror}"

@@ -32,7 +32,7 @@ class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Upstream(_Table, frozen=True, kw_only=True):
     """One server that answers for a model. `url` has the path up to and with /v1."""
 
-    url: Annotated[str, Meta(pattern=r"^https?://", max_length=2048)]
+    url: Annotated[str, Meta(max_length=2048)]
     weight: Annotated[int, Meta(ge=0, le=1000)] = 1
     # The key sent as `Authorization: Bearer`: the name of a variable, or a file with one line.
     key_env: str | None = None

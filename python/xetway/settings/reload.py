@@ -20,6 +20,7 @@ _AT_START = (
     "cache.max_bytes",
     "http.max_header_bytes",
     "http.max_connections",
+    "http.header_timeout",
     "http.body_timeout",
     "http.drain",
     "tls.",

@@ -147,7 +147,9 @@ def _from_command_line(options: Mapping[str, Any]) -> Values:
             raise ConfigError(
                 f"--set {_KEYS}: keys would show in the list of processes; {_KEYS_VARIABLE} may hold them"
             )
-        if not equals or path not in SETTINGS:
+        if path in SETTINGS and not equals:
+            raise ConfigError(f"--set takes SETTING=VALUE, such as --set {path}=...; {path} has no value")
+        if path not in SETTINGS:
             raise ConfigError(f"--set takes SETTING=VALUE: {unknown(path, SETTINGS)}")
         found[path] = _read(path, value, f"--set {path}")
     for path, setting in SETTINGS.items():

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct, inspect
@@ -102,7 +103,7 @@ class Setting(Struct, frozen=True):
         except msgspec.ValidationError as error:
             reason, _, place = str(error).rpartition(" - at ")
             inside = place.replace("`", "").replace("$", self.path, 1)
-            raise ValueError(f"{inside}: {reason}" if reason else place) from None
+            raise ValueError(f"{inside}: {reason}{_choice(self.kind, place)}" if reason else place) from None
 
     def _from_text(self, text: str) -> Any:
         if self.is_size:
@@ -156,6 +157,19 @@ def _words(kind: inspect.Type, is_size: bool) -> str:
     if isinstance(kind, inspect.FloatType):
         return f"a time {bounds} in seconds, such as 0.5, 90s or 5m"
     return f"a whole number {bounds}".rstrip()
+
+
+def _choice(kind: Any, place: str) -> str:
+    """What a word at a place such as `$[0].scopes[1]` may be; nothing if any text, or no text, belongs there."""
+    for step in re.findall(r"\.(\w+)|\[\d+\]", place):
+        if step:
+            inner = struct_of(kind)
+            kind = None if inner is None else get_type_hints(inner, include_extras=True).get(step)
+        else:
+            while get_origin(kind) is Annotated:
+                kind = get_args(kind)[0]
+            kind = get_args(kind)[0] if get_origin(kind) is tuple else None
+    return f"; it must be {' or '.join(map(str, get_args(kind)))}" if get_origin(kind) is Literal else ""
 
 
 def _row(kind: Any) -> type[Struct] | None:
