@@ -21,6 +21,7 @@ from xetway.http.router import Router
 from xetway.listening import listen_exclusively
 from xetway.serve import answer, configure_logging, leave
 from xetway.settings import Settings
+from xetway.siblings import Siblings
 from xetway.web import pages
 from xetway.workers import Workers
 
@@ -114,7 +115,7 @@ def main() -> None:
         def ready() -> None:
             print(f"xetway listening on http://127.0.0.1:{settings.port}", flush=True)
 
-        leave(asyncio.run(answer(Application(router), settings, held, ready, Workers(settings))))
+        leave(asyncio.run(answer(Application(router), settings, held, ready, Workers(settings, Siblings()))))
 
 
 if __name__ == "__main__":
