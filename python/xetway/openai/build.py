@@ -202,9 +202,11 @@ class GatewayParts:
                 await self._changed.wait()
                 checking.cancel()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of what outlives requests."""
         self.keys.close()
+        if isinstance(self._limiter, ValkeyLimiter):
+            await self._limiter.close()
 
     def _breaker(
         self, options: settings.Breaker, model: settings.Model, upstream: settings.Upstream, name: str
