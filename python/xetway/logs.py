@@ -7,6 +7,7 @@ object with `fields` adds those; it is made to text, or to fields, only when a r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -62,8 +63,9 @@ class Together(logging.Handler):
                 self.flush()
 
     def flush(self) -> None:
-        """Write what is there."""
-        with self.lock:  # type: ignore[union-attr]
+        """Write what is there. A stream that takes nothing, as on a full disk, is nobody's failure."""
+        # A ValueError is how a closed stream tells.
+        with self.lock, contextlib.suppress(OSError, ValueError):  # type: ignore[union-attr]
             lines, self._lines = self._lines, []
             if lines:
                 self._stream.write("".join(lines))

@@ -34,7 +34,10 @@ async def close_quiet(listener: socket.socket, limit_s: float, busy: Callable[[]
     port = listener.getsockname()[1]
     while True:
         await asyncio.sleep(limit_s / 2)
-        found = await asyncio.to_thread(_quiet, port, limit_s)
+        try:
+            found = await asyncio.to_thread(_quiet, port, limit_s)
+        except OSError:  # no file is left to look with; this ends none of the connections that keep them
+            continue
         clients = busy()
         for client, link in found:
             with link, contextlib.suppress(OSError):

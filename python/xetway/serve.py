@@ -179,7 +179,7 @@ async def answer(
     started.cancel()
     await serving
     await application.wait()
-    application.close()
+    await application.close()
     threads.stop()
     return 0
 

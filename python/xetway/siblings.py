@@ -25,6 +25,7 @@ import msgspec
 from xetway._native import SharedTable
 from xetway.board import Board
 from xetway.errors import ConfigError
+from xetway.http.errors import describe
 
 logger = logging.getLogger("xetway")
 
@@ -249,8 +250,11 @@ class Siblings:
         return {} if body is None else msgspec.msgpack.decode(body, type=dict[str, msgspec.Raw])
 
     async def _tell(self) -> None:
-        told = {name: source() for name, source in self._sources.items()}
-        self._board.write(self.number, msgspec.msgpack.encode(told))
+        try:
+            told = {name: source() for name, source in self._sources.items()}
+            self._board.write(self.number, msgspec.msgpack.encode(told))
+        except Exception as error:  # noqa: BLE001  (that ends nothing: what was told last holds)
+            logger.warning("worker %d cannot tell its numbers: %s", self.number, describe(error))
 
     def _set_alive(self, number: int, value: int) -> None:
         self.table.swap_word(number, 1 - value, value)

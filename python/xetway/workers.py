@@ -61,7 +61,7 @@ class Workers:
         self._siblings = siblings
         self._listener = listener
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        self._changing = threading.Lock()
+        self._changing = threading.Condition()
         self._replaced_at: deque[float] = deque(maxlen=MAX_REPLACED)
         self._stop_until: float | None = None
         self.exit_code = 0
@@ -73,11 +73,22 @@ class Workers:
         return self
 
     def wait_ready(self) -> bool:
-        """Wait until every worker answers; False if one ended instead. Blocking."""
-        return all(
-            process.stdout is not None and process.stdout.readline() == _READY
-            for process in list(self._processes.values())
-        )
+        """Wait until every worker answers, or who takes its place; False if all are to stop instead. Blocking."""
+        return all(self._wait_ready(number) for number in list(self._processes))
+
+    def _wait_ready(self, number: int) -> bool:
+        while True:
+            process = self._processes[number]
+            assert process.stdout is not None
+            # It is closed when the process has ended.
+            with contextlib.suppress(ValueError):
+                if process.stdout.readline() == _READY:
+                    return True
+            with self._changing:
+                while self._stop_until is None and self._processes[number] is process:
+                    self._changing.wait()
+                if self._stop_until is not None:
+                    return False
 
     def tell(self, settings: Settings) -> None:
         """Give other settings to the workers, and to those that come after them. Blocking."""
@@ -103,13 +114,15 @@ class Workers:
     def _tell(self, number: int, process: subprocess.Popen[bytes]) -> None:
         told = _Told(self._settings, self._siblings.handover(number))
         assert process.stdin is not None
-        # One that has ended hears nothing, and is replaced.
-        with contextlib.suppress(OSError):
+        # One that has ended, or is to, hears nothing.
+        with contextlib.suppress(OSError, ValueError):
             process.stdin.write(msgspec.json.encode(told, enc_hook=os.fspath) + b"\n")
             process.stdin.flush()
 
     def _watch(self, number: int, process: subprocess.Popen[bytes]) -> None:
         code = process.wait()
+        _close(process.stdin)
+        _close(process.stdout)
         with self._changing:
             if self._stop_until is not None:
                 return
@@ -119,6 +132,7 @@ class Workers:
                 logger.error("worker %d ended with %d; another takes its place", number, code)
                 self._siblings.release(number)
                 self._start(number)
+                self._changing.notify_all()
                 return
         logger.error("worker %d ended with %d, and too many before it; the server ends", number, code)
         self.exit_code = 1
@@ -130,10 +144,9 @@ class Workers:
             if self._stop_until is not None:
                 return
             self._stop_until = time.monotonic() + self._settings.drain_s + _STOP_SLACK_S
+            self._changing.notify_all()
             for process in self._processes.values():
-                assert process.stdin is not None
-                with contextlib.suppress(OSError):
-                    process.stdin.close()
+                _close(process.stdin)
 
     def hurry(self) -> None:
         """Have those that were told to stop end at once."""
@@ -154,6 +167,13 @@ class Workers:
     ) -> None:
         self.stop()
         self.wait()
+
+
+def _close(pipe: IO[bytes] | None) -> None:
+    """Close a pipe to a process that may have ended."""
+    assert pipe is not None
+    with contextlib.suppress(OSError):
+        pipe.close()
 
 
 def _listen(pipe: IO[bytes], loop: asyncio.AbstractEventLoop, apply: Callable[[Settings], None]) -> None:

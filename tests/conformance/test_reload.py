@@ -44,6 +44,27 @@ def test_models_keys_and_limits_change_and_requests_under_way_do_not(crowd: Make
     assert both.statuses(12, "/v1/models/n", OTHER) == [200] * 12
 
 
+def test_what_is_cleared_is_not_kept_by_a_request_from_before_the_reload(
+    crowd: MakeCrowd, upstream: ModelServer
+) -> None:
+    step = threading.Semaphore(0)
+    upstream.manner = events(b"[DONE]", step=step)
+    cache = "[cache]\nenabled = true\nall = true\n"
+    both = crowd(more=cache)
+    for stored in (0, 1):
+        link, status = both.stream()
+        both.configure(more=f"{cache}[queue]\nmax_size = {4 + stored}\n")
+        both.reload()
+        while both.ask("GET", "/admin/queue/stats").json()["max_size"] != 4 + stored:
+            pass
+        if not stored:
+            assert both.ask("POST", "/admin/cache/clear").status_code == 200
+        step.release()
+        with link:
+            assert (status, b"data: [DONE]" in rest_of(link)) == (200, True)
+        assert both.numbers()["xetway_cache_stored_total"] == stored
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import logging
 
@@ -21,7 +22,17 @@ class Stream(io.StringIO):
         return len(text)
 
 
-def handler(stream: Stream) -> Together:
+class Full(io.StringIO):
+    """A file on a disk that is full at first."""
+
+    is_full = True
+
+    def flush(self) -> None:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def handler(stream: io.StringIO) -> Together:
     made = Together(stream)
     made.setFormatter(logging.Formatter("%(message)s"))
     return made
@@ -53,6 +64,22 @@ def test_without_a_loop_nothing_waits() -> None:
     stream = Stream()
     handler(stream).handle(record("a"))
     assert stream.writes == ["a\n"]
+
+
+def test_a_full_disk_ends_neither_who_logs_nor_the_event_loop() -> None:
+    async def go() -> None:
+        stream = Full()
+        together = handler(stream)
+        together.handle(record("a", logging.WARNING))
+        together.handle(record("b"))
+        await asyncio.sleep(0)
+        stream.is_full = False
+        together.handle(record("c", logging.WARNING))
+        assert stream.getvalue().endswith("c\n")
+        stream.close()
+        together.handle(record("d", logging.WARNING))
+
+    asyncio.run(go())
 
 
 def test_a_record_is_one_line_and_its_failure_without_a_trace() -> None:

@@ -248,3 +248,15 @@ def test_counts_that_do_not_fit_open_it_all_the_same(time: Time) -> None:
     breaker = Breaker(settings.Breaker(failures=10**9), time)
     fail(breaker, 65_535)
     assert phase(breaker) == "open"
+
+
+def test_switched_off_it_lets_all_pass_whatever_opened_it_before(time: Time) -> None:
+    row = own_row()
+    fail(Breaker(settings.Breaker(failures=3), time, row))
+    off = Breaker(settings.Breaker(enabled=False), time, row)
+    for _ in range(3):
+        assert off.retry_after_s() == 0
+        give(off).fault()
+        time.now += 100
+    assert phase(off) == "closed"
+    assert phase(Breaker(settings.Breaker(failures=3), time, row)) == "open"

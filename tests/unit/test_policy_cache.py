@@ -100,7 +100,7 @@ def scenario(main: Callable[[Gateway], Awaitable[None]], **options: Any) -> None
         gateway = Gateway(**options)
         await main(gateway)
         await settle()
-        assert len(gateway.cache._flights) == 0
+        assert len(gateway.cache.flights) == 0
 
     run(inner)
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from pathlib import Path
+from unittest.mock import Mock
 
 import msgspec
 import pytest
 
 from tests.unit.command import xetway
 from tests.unit.settings_driver import SMALLEST, Loader, loader, refused
+from xetway.cas import uploads
 from xetway.errors import ConfigError
+from xetway.openai.paths import patterns
 from xetway.settings import Settings, explain, load
+from xetway.settings.checks import OF_THE_STORE
 from xetway.settings.gateway import Gateway, StaticKey
 from xetway.settings.reload import reloadable
 from xetway.settings.shown import MASK, document
@@ -144,6 +148,8 @@ def test_a_wrong_value_names_its_source_and_what_is_valid(loaded: Loader, name: 
         ('[limits]\nurl = "http://h"\n', "limits.url must be an address that begins with redis:// or "),
         ('[cache]\nurl = "redis://u:hidden@h"\n', "cache.url has a user name or a password in it; XETWAY_CACHE_URL"),
         ("[cache]\nmax_bytes = 1\n", "cache.max_answer_bytes is more than cache.max_bytes, which is 1"),
+        ('[http]\npaths = ["/v1/mine", "/v1/shards"]\n', "http.paths has '/v1/shards', where this server takes"),
+        ('[http]\npaths = ["/v1/xorbs/*"]\n', "http.paths has '/v1/xorbs/*', where this server takes"),
         *(
             (f'[cors]\norigins = ["https://a.test", "{origin}"]\n', f"cors.origins has '{origin}', not an origin")
             for origin in (
@@ -305,3 +311,10 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     file.write_text("[queue]\nmax_size = -1\n")
     assert xetway("config", "check", str(file)) == 2
     assert "gateway.toml: queue.max_size is -1; it must be a whole number at least 0" in capsys.readouterr().err
+
+
+def test_no_path_that_is_forwarded_is_one_of_uploads() -> None:
+    own = [path for methods, path, _ in uploads.routes(Mock(), Mock()) if "POST" in methods and path.startswith("/v1/")]
+    assert len(own) == 4
+    assert all(map(OF_THE_STORE.fullmatch, own))
+    assert not any(map(OF_THE_STORE.fullmatch, patterns(("/v1/sharded", "/v1/shards-of-mine/*"))))

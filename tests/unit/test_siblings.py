@@ -119,6 +119,23 @@ def test_one_that_does_not_answer_counts_as_it_told_last(family: Family) -> None
     asyncio.run(family.among(look, second))
 
 
+def test_one_that_cannot_tell_its_numbers_answers_all_the_same(family: Family) -> None:
+    first, second, _ = family.members
+
+    def fail() -> dict[str, int]:
+        raise OSError("too many open files")
+
+    async def look() -> None:
+        second.publish("t", fail)
+        assert await family.totals[first]() == {"counted": 0, "now": 0}
+        assert second.is_alive(1)
+        second.publish("t", lambda: {"counted": 7, "now": 7})
+        assert await family.totals[first]() == {"counted": 7, "now": 7}
+
+    second.publish("t", fail)
+    asyncio.run(family.among(look))
+
+
 def test_what_is_asked_for_is_done_by_all_others(family: Family) -> None:
     done = []
 

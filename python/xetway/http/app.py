@@ -16,7 +16,7 @@ import inspect
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from functools import cache
 from typing import Any
 
@@ -82,7 +82,7 @@ class Application:
         on_damage: Callable[[str], None] | None = None,
         on_start: Iterable[Callable[[], Coroutine[Any, Any, None]]] = (),
         on_drain: Iterable[Callable[[], None]] = (),
-        on_stop: Iterable[Callable[[], None]] = (),
+        on_stop: Iterable[Callable[[], Awaitable[None] | None]] = (),
         on_change: Callable[[Settings], tuple[Router, Cors | None]] | None = None,
         tracer: Tracer | None = None,
     ) -> None:
@@ -159,10 +159,12 @@ class Application:
         if self._active:
             await asyncio.wait(set(self._active))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of what outlives requests, after the last one."""
         for end in self._on_stop:
-            end()
+            ending = end()
+            if ending is not None:
+                await ending
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()

@@ -37,6 +37,7 @@ from xetway.policy.breaker import Breaker
 from xetway.policy.cache import MAX_HEAD_BYTES, AnswerCache
 from xetway.policy.cache import Stats as CacheStats
 from xetway.policy.clearing import Clearing, ClearStore
+from xetway.policy.flights import Flights
 from xetway.policy.key_server import KeyServer, connect
 from xetway.policy.key_store import KeyStore
 from xetway.policy.keys import Keys
@@ -82,6 +83,7 @@ class GatewayParts:
             self._limiter = ValkeyLimiter(server, self._local, place_s=options.http.timeout + 1)
         self._storage = _storage(options.cache)
         self._clearing = Clearing(ClearStore(db), partial(siblings.ask, "answers"))
+        self._flights = Flights()
         self._cache_stats = CacheStats()
         self._batch_stats = BatchStats()
         self._changed = asyncio.Event()
@@ -121,7 +123,7 @@ class GatewayParts:
         self._queue.configure(line, keep=frozenset(model.name for model in options.models))
         self._local.configure(options.limits)
         cache = AnswerCache(options.cache, self._storage)
-        cache.stats = self._cache_stats
+        cache.stats, cache.flights = self._cache_stats, self._flights
         self._clearing.configure(cache, options.cache.ttl)
         asker = Asker(runtime, self._queue, self._meter)
         self._gateway = gateway = Gateway(options, catalog, asker, self.keys, self._limiter, cache, self._meter)
@@ -202,9 +204,11 @@ class GatewayParts:
                 await self._changed.wait()
                 checking.cancel()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of what outlives requests."""
         self.keys.close()
+        if isinstance(self._limiter, ValkeyLimiter):
+            await self._limiter.close()
 
     def _breaker(
         self, options: settings.Breaker, model: settings.Model, upstream: settings.Upstream, name: str

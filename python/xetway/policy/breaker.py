@@ -109,7 +109,8 @@ class Breaker:
     ) -> None:
         self._options = options
         self._clock = clock
-        self._row = row or own_row()
+        # One that is switched off knows nothing of what opened it before.
+        self._row = row if row is not None and options.enabled else own_row()
         self._worker = worker
 
     def allow(self) -> Pass | None:

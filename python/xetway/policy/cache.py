@@ -61,13 +61,13 @@ def added(all_stats: Sequence[Stats]) -> Stats:
 
 
 class AnswerCache:
-    """Finds answers, and keeps new ones in `storage`."""
+    """Finds answers, and keeps new ones in `storage`. Several on one storage share `flights`, and may share `stats`."""
 
     def __init__(self, options: settings.Cache, storage: Storage, clock: Callable[[], float] = time.time) -> None:
         self._options = options
         self._storage = storage
         self._clock = clock
-        self._flights = Flights()
+        self.flights = Flights()
         self._generations: dict[str, tuple[Model, str]] = {}
         self.stats = Stats()
 
@@ -120,21 +120,21 @@ class AnswerCache:
         False if the storage could not be reached: it may have some of them still.
         """
         prefix = b"" if model is None else cacheable.model_prefix(model)
-        self._flights.invalidate(prefix)
+        self.flights.invalidate(prefix)
         return await self._storage.delete(prefix)
 
     async def _find(self, plan: Plan, control: Control) -> Outcome:
         if control.max_age_s < 0:
-            return self._flights.start(plan.key)
+            return self.flights.start(plan.key)
         value = await self._storage.get(plan.key)
         if value is not None:
             kept = self._unpack(value)
             if kept is not None and kept.age_s <= control.max_age_s:
                 return kept
-        flight = self._flights.get(plan.key)
+        flight = self.flights.get(plan.key)
         if flight is None:
-            return self._flights.start(plan.key)
-        outcome = await self._flights.follow(flight)
+            return self.flights.start(plan.key)
+        outcome = await self.flights.follow(flight)
         if isinstance(outcome, Kept):
             self.stats.shared += 1
         return outcome

@@ -5,7 +5,7 @@ decides over all limits of a request and takes from all or none; another settles
 in case a machine dies with requests in them.
 
 While the server is away (see `key_server`) the limits of this machine's table hold instead, so each machine allows as
-much as all together were to.
+much as all together were to. Places that were taken are given back when it is there again.
 
 All keys have one hash tag: in a cluster they are on one node.
 """
@@ -16,11 +16,10 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 from xetway.policy import limit_answers
 from xetway.policy.caller import Caller
-from xetway.policy.key_server import KeyServer
+from xetway.policy.key_server import AWAY_S, KeyServer
 from xetway.policy.limit_answers import NEVER_NS, Standing
 from xetway.policy.limit_rules import Gate, Rate, Rules
 from xetway.policy.limits import Limiter
@@ -28,6 +27,8 @@ from xetway.ports import Grant
 from xetway.settings.gateway import Model
 
 _PREFIX = "{xetway}:"
+# How long the end of this process waits for what is being settled.
+CLOSE_S = 1.0
 
 # What both scripts begin with: how far a limit is from being whole, and making it so far. A limit is kept as seconds
 # and nanoseconds, because a number of Lua's holds no more than 53 bits.
@@ -82,13 +83,14 @@ return answer
 )
 
 # KEYS: gates, then rates. ARGV: the request's own name, how many gates, then nanoseconds for each rate, negative
-# ones to give back.
+# ones to give back. Returns 1.
 _SETTLE = (
     _RATES
     + """
 local gates = tonumber(ARGV[2])
 for i = 1, gates do redis.call('ZREM', KEYS[i], ARGV[1]) end
 for i = gates + 1, #KEYS do move(KEYS[i], waiting(KEYS[i]) + ARGV[2 + i - gates]) end
+return 1
 """
 )
 
@@ -133,12 +135,20 @@ class ValkeyLimiter:
         server: Closed by `close`.
         local: What holds while the server is away; its rules are those that hold here.
         place_s: How long a request may take at most: after that its place is free.
+        sleep: Waits between tries to give a place back.
     """
 
-    def __init__(self, server: KeyServer, local: Limiter, place_s: float) -> None:
+    def __init__(
+        self,
+        server: KeyServer,
+        local: Limiter,
+        place_s: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._server = server
         self._local = local
-        self._place_ms = int(place_s * 1000)
+        self._place_s = place_s
+        self._sleep = sleep
         self._take = server.client.register_script(_TAKE)
         self._settle = server.client.register_script(_SETTLE)
         self._settling: set[asyncio.Task[None]] = set()
@@ -154,13 +164,26 @@ class ValkeyLimiter:
         if not keys:
             return self._local.take(caller, model, estimated_tokens)
         member = secrets.token_hex(8)
-        arguments: list[str | int] = [member, self._place_ms, len(rules.gates)]
+        arguments: list[str | int] = [member, int(self._place_s * 1000), len(rules.gates)]
         arguments += (gate.limit for gate in rules.gates)
         for rate in rules.requests:
             arguments += (1, rate.interval_ns, rate.tolerance_ns)
         for rate in rules.tokens:
             arguments += (estimated_tokens, rate.interval_ns, rate.tolerance_ns)
-        answer = await self._ask(self._take, keys, arguments)
+        asked = False
+
+        def take() -> Awaitable[list[int]]:
+            nonlocal asked
+            asked = True
+            return self._take(keys=keys, args=arguments)
+
+        answer = None
+        try:
+            answer = await self._server.ask(take)
+        finally:
+            # Nobody knows whether it has the place.
+            if answer is None and asked and rules.gates:
+                self.settle(rules, member, 0)
         if answer is None:
             return self._local.take(caller, model, estimated_tokens)
         if not answer[0]:
@@ -170,29 +193,29 @@ class ValkeyLimiter:
         return ValkeyGrant(self, rules, estimated_tokens, member, requests, tokens)
 
     def settle(self, rules: Rules, member: str, more_tokens: int) -> None:
-        """Leave gates and take so many tokens more, in the background; nothing is done while the server is away."""
+        """Leave gates and take so many tokens more, in the background; while the server is away only the former."""
         rates = rules.tokens if more_tokens else ()
         if keys := _keys(rules.gates, rates):
             arguments: list[str | int] = [member, len(rules.gates)]
             arguments += (more_tokens * rate.interval_ns for rate in rates)
-            task = asyncio.get_running_loop().create_task(self._ask_settle(keys, arguments))
+            task = asyncio.get_running_loop().create_task(self._settle_all(keys, arguments, len(rules.gates)))
             self._settling.add(task)
             task.add_done_callback(self._settling.discard)
 
     async def close(self) -> None:
-        """Wait for what is being settled, and close the connections."""
-        await asyncio.gather(*self._settling)
+        """Wait a moment for what is being settled, and close the connections."""
+        if self._settling:
+            await asyncio.wait(self._settling, timeout=CLOSE_S)
         await self._server.close()
 
-    async def _ask_settle(self, keys: Sequence[str], arguments: Sequence[str | int]) -> None:
-        await self._ask(self._settle, keys, arguments)
-
-    async def _ask(
-        self, script: Callable[..., Awaitable[Any]], keys: Sequence[str], arguments: Sequence[str | int]
-    ) -> list[int] | None:
-        """Run a script; None if the server is away."""
-        answer: list[int] | None = await self._server.ask(lambda: script(keys=keys, args=arguments))
-        return answer
+    async def _settle_all(self, keys: Sequence[str], arguments: Sequence[str | int], gates: int) -> None:
+        done = await self._server.ask(lambda: self._settle(keys=keys, args=arguments))
+        # Tokens might be settled twice, but who left twice has left; and at the end of its time a place is free.
+        for _ in range(int(self._place_s / AWAY_S) if gates else 0):
+            if done is not None:
+                return
+            await self._sleep(AWAY_S)
+            done = await self._server.ask(lambda: self._settle(keys=keys[:gates], args=arguments[:2]))
 
 
 def _keys(gates: tuple[Gate, ...], rates: tuple[Rate, ...]) -> list[str]:

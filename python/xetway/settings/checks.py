@@ -16,6 +16,8 @@ from xetway.settings.gateway import Gateway, Model, StaticKey, Upstream, digest_
 # As a browser writes it: without the scheme's own port, and nothing after it.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 _OWN_PORT = re.compile(r"http://.*:80|https://.*:443")
+# What uploads to the content store begin with.
+OF_THE_STORE = re.compile(r"/v1/(?:shards|telemetry|xorbs|xorb-grants)(?:/.*)?")
 
 
 def digested(path: str, value: Any) -> Any:
@@ -51,6 +53,8 @@ def _problems(gateway: Gateway) -> Iterator[tuple[str, str]]:
         if url is not None:
             yield from _of_url(path, url)
     yield from _of_origins(gateway.cors.origins)
+    for path in filter(OF_THE_STORE.fullmatch, gateway.http.paths):
+        yield "http.paths", f"has {path!r}, where this server takes uploads itself"
     if gateway.tls is not None:
         for name in ("cert", "key", "client_ca"):
             yield from _of_file(f"tls.{name}", getattr(gateway.tls, name))
