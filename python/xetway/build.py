@@ -107,10 +107,7 @@ def _build(settings: Settings, siblings: Siblings) -> Application:
         if gateway is not None and changed is not None:
             gateway.configure(changed.gateway)
         for_models = [] if gateway is None else [*gateway.routes()]
-        try:
-            router = Router([*routes, *for_models])
-        except ValueError as error:  # of all routes, only those of http.paths are not known beforehand
-            raise ConfigError(f"http.paths: {error}") from None
+        router = Router([*routes, *for_models])
         cors = (changed or settings).gateway.cors
         if gateway is None or not cors.origins:
             return router, None

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from server_process import ServerError, ServerProcess
+from server_process import ServerProcess
 
 from tests.conformance.model_server import Asked, ModelServer, Write, answer, chat, events
 
@@ -266,11 +266,6 @@ def test_numbers(gateway: Callable[..., httpx.Client], upstream: ModelServer) ->
     ):
         assert line in text.splitlines()
     assert "unknown" not in text
-
-
-def test_a_path_that_is_taken_cannot_be_forwarded(gateway: Callable[..., httpx.Client], upstream: ModelServer) -> None:
-    with pytest.raises(ServerError, match=r"http\.paths: POST /v1/shards has a handler already"):
-        gateway(upstream, more='[http]\npaths = ["/v1/shards"]')
 
 
 def test_an_upstream_is_asked_how_it_is(gateway: Callable[..., httpx.Client], upstream: ModelServer) -> None:
