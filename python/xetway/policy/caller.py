@@ -9,8 +9,6 @@ from msgspec import Struct
 from xetway.errors import ForbiddenError
 from xetway.settings.gateway import Limit, Priority, Scope
 
-ANYTHING: frozenset[Scope] = frozenset({"infer", "load", "admin"})
-
 
 class Caller(Struct, frozen=True, kw_only=True):
     """`id` names the key in logs, metrics and limits; without a key it is the client's address."""
