@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ def routes(tmp_path: Path) -> Iterator[list[tuple[str, str, Any]]]:
     models = (Model(name="m", upstreams=(Upstream(url="http://127.0.0.1:1/v1"),)),)
     parts = GatewayParts(Gateway(models=models), Database(tmp_path / "xetway.db"), Siblings(1, 64), {})
     yield [*parts.routes(), *metrics.routes(), pages.HEALTH]
-    parts.close()
+    asyncio.run(parts.close())
 
 
 def test_it_is_valid() -> None:
