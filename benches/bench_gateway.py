@@ -56,7 +56,7 @@ def measure(root: Path, chosen: argparse.Namespace) -> dict[str, Any]:
         "idle_connections": chosen.connections,
         "server_cpus": sorted(SERVER_CPUS),
         "load_cpus": sorted(LOAD_CPUS),
-        "figures": summary.figures(kinds, weights, pair, roomy=ROOMY),
+        "figures": summary.figures(kinds, weights, pair),
         "kinds": kinds,
         "weights": weights,
         "workers": pair,

@@ -30,13 +30,13 @@ def added_ms(runs: Runs, key: str, side: str = US) -> float:
     return median(ours[key] - plain[key] for ours, plain in zip(runs[side], runs["direct"], strict=True))
 
 
-def speed_up(runs: Runs, *, roomy: bool) -> float:
-    """What the second worker brings: measured where there is a core for each, else by the CPU time of a request."""
-    one, two = (middle(runs[name], "per_s" if roomy else "server_cpu_us") for name in ("1", "2"))
-    return two / one if roomy else 2 * one / two
+def speed_up(runs: Runs) -> float:
+    """What the second worker brings."""
+    one, two = (middle(runs[name], "per_s") for name in ("1", "2"))
+    return two / one
 
 
-def figures(kinds: Mapping[str, Runs], weights: Weights, pair: Runs | None, *, roomy: bool) -> dict[str, float]:
+def figures(kinds: Mapping[str, Runs], weights: Weights, pair: Runs | None) -> dict[str, float]:
     """By name, for the goals; only of what was measured."""
     saturated, flowing = kinds["saturated"], kinds["flowing"]
     found = {f"times_{name}": times(saturated, name, "per_s") for name in saturated if name != US}
@@ -55,7 +55,7 @@ def figures(kinds: Mapping[str, Runs], weights: Weights, pair: Runs | None, *, r
     found["idle_kib"] = middle(ours, "idle_kib")
     found["unread_mib"] = middle(ours, "unread_mib")
     if pair is not None:
-        found["two_workers"] = speed_up(pair, roomy=roomy)
+        found["two_workers"] = speed_up(pair)
     return found
 
 
@@ -134,9 +134,7 @@ def _workers(runs: Runs, *, roomy: bool) -> str:
     note = (
         "Each worker has a core of its own, the load another."
         if roomy
-        else "This machine has too few cores for two workers and a load: the load runs on theirs. What the second "
-        "worker would bring with cores enough follows from the CPU time of a request, by which it is "
-        f"{speed_up(runs, roomy=roomy):.2f} x."
+        else "This machine has too few cores for two workers and a load: the load runs on theirs."
     )
     rows = [[name, *(middle(of, key) for key in _REQUESTS)] for name, of in runs.items()]
     head = ("workers", "requests/s", "p50 ms", "p95 ms", "p99 ms", "server's CPU µs")
