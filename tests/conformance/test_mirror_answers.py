@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +91,8 @@ def test_api_answers_have_no_foreign_address(mirrored: Mirrored, crafted: Crafte
 def test_what_changed_is_noticed_and_what_did_not_is_not_sent_again(mirrored: Mirrored, crafted: CraftedRepo) -> None:
     path = f"/api/models/{crafted.name}/revision/main"
     first = mirrored.get(path)
+    while not any(item.target == path for item in list(mirrored.upstream.seen)):
+        time.sleep(0.001)  # the upstream notes what it has answered a moment later
     mirrored.upstream.forget()
     assert mirrored.get(path).json() == first.json()
     asked = [item for item in mirrored.upstream.seen if item.target == path]
