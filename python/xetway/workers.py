@@ -124,7 +124,7 @@ class Workers:
         _close(process.stdin)
         _close(process.stdout)
         with self._changing:
-            if self._stop_until is not None:
+            if self._stop_until is not None or self.exit_code:
                 return
             now = time.monotonic()
             if len(self._replaced_at) < MAX_REPLACED or now - self._replaced_at[0] > REPLACED_WITHIN_S:
@@ -134,8 +134,9 @@ class Workers:
                 self._start(number)
                 self._changing.notify_all()
                 return
+            # Once: a second signal would have the server end at once, whatever it answers.
+            self.exit_code = 1
         logger.error("worker %d ended with %d, and too many before it; the server ends", number, code)
-        self.exit_code = 1
         os.kill(os.getpid(), signal.SIGTERM)
 
     def stop(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,33 @@ def test_a_worker_that_ends_before_it_answers_is_waited_for_in_the_next(
 def test_nobody_waits_for_workers_once_they_are_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     settings = load({"data": str(tmp_path), "workers": 2}, {})
-    with contextlib.closing(Siblings(2)) as siblings, Workers(settings, siblings) as workers:
-        ends: list[int] = []
+    ends: list[int] = []
+    with contextlib.closing(Siblings(2)) as siblings:
+        workers = Workers(settings, siblings)
         monkeypatch.setattr(os, "kill", lambda _pid, number: (ends.append(number), workers.stop()))
-        assert not workers.wait_ready()
+        with workers:
+            assert not workers.wait_ready()
     assert (len(ends), workers.exit_code) == (1, 1)
     assert len(workers._replaced_at) == MAX_REPLACED
+
+
+def test_the_end_is_asked_for_once_however_many_workers_are_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    settings = load({"data": str(tmp_path), "workers": 9}, {})
+    ends: list[int] = []
+    with contextlib.closing(Siblings(9)) as siblings:
+        workers = Workers(settings, siblings)
+
+        def end(_pid: int, number: int) -> None:
+            ends.append(number)
+            for process in list(workers._processes.values()):
+                process.wait()
+            time.sleep(0.2)  # the others are seen to be lost meanwhile
+            workers.stop()
+
+        monkeypatch.setattr(os, "kill", end)
+        with workers:
+            assert not workers.wait_ready()
+    assert (len(ends), workers.exit_code) == (1, 1)
